@@ -1,0 +1,179 @@
+"""What is remembered: the records that memory, stores, agent and server hand to each other.
+
+Plain values, no I/O. Times are whole milliseconds since 1970, UTC. A conversation's transcript is
+numbered by turns: the n-th turn's question has ``seq`` 2n-1 and its answer 2n, also when the next
+question came before the answer.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+import msgspec
+
+MessageType = Literal["human", "ai", "system", "tool", "function", "developer", "chat", "remove"]
+MessageStatus = Literal["complete", "stopped", "interrupted"]
+TurnStatus = Literal["queued", "running", "completed", "stopped", "failed"]
+
+ENDED: frozenset[TurnStatus] = frozenset({"completed", "stopped", "failed"})
+
+# Ids that derive from others come from this namespace, so that a retry derives the same one.
+_NAMESPACE = uuid.UUID("6d6e656d-6f73-4269-8f00-000000000001")
+
+
+def derived_id(*parts: str) -> str:
+    """The id that follows from ``parts``: the same on every server, always."""
+    return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message of a conversation, as Redis caches it and as the agent reads it."""
+
+    id: str
+    seq: int | None = None
+    """Its place in the transcript; None where there is no numbering (memory used alone)."""
+    type: MessageType
+    content: str | list[Any]
+    """Text; or LangChain's list of content blocks (memory used alone, multimodal)."""
+    status: MessageStatus = "complete"
+    turn_id: str | None = None
+    created_at: int = 0
+    details: dict[str, Any] = {}
+    """What else LangChain needs to give it back whole: tool_calls, usage_metadata, name …"""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A rolling summary of a conversation's beginning."""
+
+    text: str
+    upto: int
+    """The ``seq`` of the last message it covers."""
+    turns: int
+    """How many answers the conversation had when it was made; the next is due by this."""
+    version: int
+    """1 for the first; a store accepts version v only over v-1."""
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a conversation has come. What lags behind a known position is stale."""
+
+    revision: int = 0
+    """Raised by whatever changes the past: an edit, a regenerate."""
+    turn: int = 0
+    """The number of the last question."""
+    answers: int = 0
+    """How many answers there are: what the turn counter in Redis counts."""
+
+    def covers(self, other: Position) -> bool:
+        """True when nothing up to ``other`` can be missing at this position."""
+        return (
+            self.revision == other.revision
+            and self.turn >= other.turn
+            and self.answers >= other.answers
+        )
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest part of a conversation, read at one moment."""
+
+    messages: list[Message]
+    """Ascending; the last ``max_messages`` of them."""
+    summary: Summary | None = None
+    position: Position = Position()
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    user_id: str
+    title: str
+    created_at: int
+    updated_at: int
+    position: Position = Position()
+    digest: str | None = None
+    """Digest of the ``conversation:create`` that made it; None when a first message did."""
+
+    @property
+    def message_count(self) -> int:
+        return self.position.turn + self.position.answers
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    message_id: str
+    content: str
+    created_at: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    message_id: str
+    content: str
+    status: MessageStatus
+    created_at: int
+    usage: dict[str, Any] | None = None
+
+
+class TurnError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a turn failed, in words a client may show."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A question, the state of its processing and its answer: one record, so that accepting a
+    message and owing its answer is one atomic write, and so is finishing it."""
+
+    id: str
+    conversation_id: str
+    user_id: str
+    n: int
+    revision: int = 0
+    question: Question
+    digest: str
+    """Digest of the call that brought it: the same message id with another digest is a conflict."""
+    accepted: TurnStatus
+    """"running" or "queued": what its acceptance answered, and a retry of it answers again."""
+    status: TurnStatus
+    open: bool = True
+    """True until its end is also in memory and on the feed; only the earliest open turn may run."""
+    attempt: int = 0
+    owner: str | None = None
+    """The server that holds its lease: ``{slot}:{boot}``."""
+    stop_requested: bool = False
+    answer: Answer | None = None
+    error: TurnError | None = None
+    answers: int | None = None
+    """Answers in the conversation up to and including this turn; known once it has ended."""
+    created_at: int
+
+
+def question_of(turn: Turn) -> Message:
+    return Message(
+        id=turn.question.message_id,
+        seq=2 * turn.n - 1,
+        type="human",
+        content=turn.question.content,
+        turn_id=turn.id,
+        created_at=turn.question.created_at,
+    )
+
+
+def answer_of(turn: Turn) -> Message | None:
+    if turn.answer is None:
+        return None
+    return Message(
+        id=turn.answer.message_id,
+        seq=2 * turn.n,
+        type="ai",
+        content=turn.answer.content,
+        status=turn.answer.status,
+        turn_id=turn.id,
+        created_at=turn.answer.created_at,
+    )
+
+
+def messages_of(turn: Turn) -> list[Message]:
+    """The turn's question and, where there is one, its answer."""
+    answer = answer_of(turn)
+    return [question_of(turn)] if answer is None else [question_of(turn), answer]

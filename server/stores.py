@@ -1,0 +1,172 @@
+"""What the server asks of the permanent store. MongoDB and the embedded store both answer to it.
+
+Rules for every method: ``Unavailable`` is raised when the store can't answer; a write that returned
+has been acknowledged by a majority (MongoDB) or synced to disk (embedded); a call may be repeated
+after an ambiguous failure, because ids and conditions make the second one harmless. Times in leases
+are the store's own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from memory.archive import Archive
+from memory.records import Answer, Conversation, Turn, TurnError, TurnStatus
+
+
+class ConversationStore(Protocol):
+    async def create(
+        self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
+    ) -> tuple[Conversation, bool]:
+        """The conversation, and whether this call made it.
+
+        The same user and digest again give what is there. Raises ``Taken`` when the id is another
+        user's or came with another digest, ``NotFound`` when this user has deleted it.
+        """
+        ...
+
+    async def get(self, conversation_id: str, user_id: str) -> Conversation:
+        """Raises ``NotFound``, the same for another user's, a deleted one and one never made."""
+        ...
+
+    async def list(
+        self, user_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> list[Conversation]:
+        """Newest activity first; after the one with this ``(updated_at, id)``."""
+        ...
+
+    async def rename(self, conversation_id: str, user_id: str, title: str) -> Conversation:
+        """Raises ``NotFound``. Leaves ``updated_at`` alone: a new title is no activity."""
+        ...
+
+    async def touch(
+        self, conversation_id: str, turn_number: int, *, at: int, title: str | None = None
+    ) -> Conversation:
+        """Note that turn ``turn_number`` was accepted: the last turn and the time only ever rise.
+
+        ``title`` is taken where the conversation has none yet. Raises ``NotFound`` when the
+        conversation has been deleted meanwhile: then the turn must be taken back.
+        """
+        ...
+
+    async def delete(self, conversation_id: str, user_id: str) -> None:
+        """Leave a tombstone: id and owner, no title, no summary. Raises ``NotFound``."""
+        ...
+
+    async def purge(self, conversation_id: str) -> None:
+        """Remove a deleted conversation's turns for good; its tombstone notes that it is done."""
+        ...
+
+    async def unpurged(self, limit: int) -> Sequence[str]:
+        """Deleted conversations whose turns may still be there (a server died in between)."""
+        ...
+
+
+class TurnStore(Protocol):
+    async def get(self, conversation_id: str, turn_id: str) -> Turn | None: ...
+
+    async def by_message(self, user_id: str, message_id: str) -> Turn | None:
+        """The turn that this user's message id began, in whatever conversation."""
+        ...
+
+    async def last(self, conversation_id: str) -> Turn | None:
+        """The turn with the highest number."""
+        ...
+
+    async def open_turns(self, conversation_id: str) -> list[Turn]:
+        """Ascending by number."""
+        ...
+
+    async def before(self, conversation_id: str, number: int | None, limit: int) -> list[Turn]:
+        """Up to ``limit`` turns with a smaller number (None: the latest), ascending."""
+        ...
+
+    async def insert(self, turn: Turn, *, lease_ms: int) -> None:
+        """Insert a turn (queued or running) whose lease its ``owner`` holds from now.
+
+        Raises ``DuplicateMessage``, ``DuplicateNumber`` or ``DuplicateRunning``; where several
+        apply, the first of these.
+        """
+        ...
+
+    async def remove(self, turn: Turn) -> None:
+        """Take back a turn whose conversation was deleted while it was inserted."""
+        ...
+
+    async def claim(self, turn: Turn, owner: str, *, lease_ms: int) -> Turn | None:
+        """Run it: the next attempt, under a new lease of ``owner``.
+
+        Works only if the turn still is as it was read (status, attempt, owner), is the earliest
+        open one of its conversation, and is queued, or running with its lease over. None
+        otherwise, and None where another turn of the conversation runs.
+        """
+        ...
+
+    async def renew(
+        self, turn_ids: Collection[str], owner: str, *, lease_ms: int
+    ) -> dict[str, bool]:
+        """Extend the leases of those of ``turn_ids`` that are open and ``owner``'s.
+
+        Gives each turn still held, and whether a stop was requested of it. What is missing from the
+        answer is lost.
+        """
+        ...
+
+    async def release(self, owner: str) -> int:
+        """End at once all leases whose owner is ``owner`` or begins with ``owner + ":"``."""
+        ...
+
+    async def adrift(self, limit: int) -> list[Turn]:
+        """Of each conversation, the earliest open turn, if its lease is over: the sweep's work."""
+        ...
+
+    async def request_stop(self, conversation_id: str, turn_id: str) -> Turn | None:
+        """Ask a running turn to stop; a queued one is stopped here and now, without an answer
+        (and still open, until ``close``). The turn as it then is; None if there is no such turn.
+        One that has ended is left as it is."""
+        ...
+
+    async def finish(
+        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+    ) -> Turn | None:
+        """End a running turn: only while its attempt and owner are still those of ``turn``.
+
+        Sets ``answers`` to the count of the turn before it, plus one if there is an answer. None
+        when the turn is no longer held (a repeated call whose first reply was lost gives the turn).
+        """
+        ...
+
+    async def close(self, turn: Turn) -> None:
+        """An ended turn is in memory and on the feed: its conversation's counters follow it
+        (only ever upwards), then ``open`` goes. Harmless when repeated."""
+        ...
+
+
+class Store(Archive, Protocol):
+    """The permanent store: conversations and turns, kept for good."""
+
+    @property
+    def conversations(self) -> ConversationStore: ...
+
+    @property
+    def turns(self) -> TurnStore: ...
+
+    @property
+    def description(self) -> str:
+        """For the start-up lines: what it is and where, without passwords."""
+        ...
+
+    async def connect(self) -> None:
+        """Open it and make its indexes; harmless when they are there."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Raises ``Unavailable`` unless a write would be accepted now."""
+        ...
+
+    async def secret(self, name: str) -> str:
+        """A random secret, made once for all servers that share this store, and kept."""
+        ...

@@ -23,7 +23,7 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
 class AnswerChunk(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     usage: dict[str, Any] | None = None
-    """Tokens used, as LangChain's ``usage_metadata``, where the provider tells; once, at the end."""
+    """Tokens used (LangChain's ``usage_metadata``), where the provider tells; once, at the end."""
 
 
 class Agent(Protocol):

@@ -15,7 +15,7 @@ async def wait_until(
     timeout: float = 10.0,
     interval: float = 0.02,
 ) -> Any:
-    """The first true value of ``condition``; fails with ``description`` after ``timeout`` seconds."""
+    """The first true value of ``condition``; fails with ``description`` after ``timeout`` s."""
     end = time.monotonic() + timeout
     while True:
         value = condition()

@@ -1,0 +1,300 @@
+"""The settings: read once from the environment and ``.env``, all checked before anything starts.
+
+The only reader of the environment (but for ``memory``'s own lazily opened default object). A limit
+of 0 is switched off. A field's description says what its value may be; it is the second half of the
+line that names a bad one, so it is written to stand after "must be".
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticUseDefault
+from pydantic_core.core_schema import ValidationInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.keys import KeyRefused, load_public_key
+
+HOME = Path(__file__).resolve().parent.parent
+
+UNSUPPORTED = (
+    "agent",
+    "rate_limit_messages_per_minute",
+    "rate_limit_calls_per_minute",
+    "max_connections_per_user",
+    "max_connections_per_address",
+)
+"""Names of the contract that this version reads only to say that it does not honour them."""
+
+JWT_SETTINGS = (
+    "auth_jwt_secret",
+    "auth_jwks_url",
+    "auth_jwt_public_key",
+    "auth_jwt_audience",
+    "auth_jwt_issuer",
+)
+"""Where one of these is set, users are meant to sign in: guests are then let in only when asked."""
+
+HIDDEN = ("openai_api_key", "auth_jwt_secret", "auth_jwt_public_key", "guest_secret")
+"""Never shown: secrets, and where somebody may have put the private key by mistake."""
+
+# RFC 7518 asks of an HS256 key as many bytes as its hash has; shorter ones can be guessed offline.
+STRONG_SECRET_BYTES = 32
+
+SYSTEM_PROMPT = (
+    "You are a helpful assistant. Answer in the language of the question, and say so when you "
+    "don't know something."
+)
+
+
+class SettingsError(Exception):
+    """Some settings are not usable."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+        """One line each: the setting, what it was, what it may be. No secrets in them."""
+
+
+def _whole(default: int, least: int, most: int) -> Any:
+    what = f"a whole number from {least} to {most}"
+    return Field(default, ge=least, le=most, description=what)
+
+
+def _seconds(default: float, least: float, most: float) -> Any:
+    what = f"a number of seconds from {least:g} to {most:g}"
+    return Field(default, ge=least, le=most, allow_inf_nan=False, description=what)
+
+
+def _check_url(value: str, schemes: tuple[str, ...]) -> str:
+    parts = urlsplit(value)
+    _ = parts.port  # raises ValueError unless it is a number a port may have
+    if parts.scheme not in schemes or not parts.netloc or any(c.isspace() for c in value):
+        raise ValueError
+    return value
+
+
+def _origins(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    origins = [part.strip().rstrip("/") for part in value.split(",")]
+    return tuple(origin for origin in origins if origin)
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, env_file_encoding="utf-8-sig", hide_input_in_errors=True
+    )
+
+    host: str = Field(
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9_.:%-]+$",
+        description="an address or host name to listen on, such as 127.0.0.1 or 0.0.0.0",
+    )
+    port: int = _whole(8000, 0, 65535)
+    workers: int = Field(1, ge=1, le=1, description="1: this version runs in one process")
+
+    redis_url: str = Field(
+        "redis://localhost:6379/0",
+        repr=False,
+        description="redis:// or rediss:// (TLS), such as redis://user:password@host:6379/0",
+    )
+    memory_max_messages: int = _whole(50, 1, 10_000)
+    memory_ttl_hours: int = _whole(24, 1, 8_760)
+    summary_every_turns: int = _whole(10, 0, 10_000)
+    context_token_budget: int = _whole(8_000, 0, 10_000_000)
+
+    mongodb_uri: str | None = Field(
+        None,
+        repr=False,
+        description="mongodb:// or mongodb+srv://, such as mongodb://user:password@host:27017",
+    )
+    mongodb_database: str = Field(
+        "mnemosio",
+        pattern=r"^[^/\\. \"$*<>:|?\x00-\x1f]{1,63}$",
+        description='a database name: 1 to 63 characters, none of / \\ . " $ * < > : | ? or space',
+    )
+    data_dir: Path = Field(HOME / "data", description="a directory, or where one can be made")
+
+    openai_api_key: SecretStr | None = Field(None, description="a key without spaces")
+    openai_base_url: str | None = Field(
+        None, repr=False, description="http:// or https://, such as https://api.openai.com/v1"
+    )
+    openai_model: str = Field("gpt-4.1-mini", description="a model's name")
+    system_prompt: str = Field(SYSTEM_PROMPT, repr=False, description="some text")
+
+    auth_jwt_secret: SecretStr | None = Field(None, description="some secret text")
+    auth_jwks_url: str | None = Field(
+        None, description="http:// or https://, such as https://example.com/.well-known/jwks.json"
+    )
+    auth_jwt_public_key: str | None = Field(
+        None,
+        description="a public key as PEM text: RSA of 2048 bits or more, EC P-256 or Ed25519; "
+        "and unset where AUTH_JWKS_URL is set",
+    )
+    auth_jwt_audience: str | None = Field(None, description="some text")
+    auth_jwt_issuer: str | None = Field(None, description="some text")
+    auth_jwt_leeway_seconds: float = _seconds(10, 0, 300)
+    # Derived from the fields above it where unset, so it stands below them.
+    auth_allow_guests: bool = Field(
+        default_factory=lambda data: all(data[name] is None for name in JWT_SETTINGS),
+        validate_default=True,
+        description="true, or false where AUTH_JWT_SECRET, AUTH_JWKS_URL or AUTH_JWT_PUBLIC_KEY "
+        "is set (nobody could connect otherwise)",
+    )
+    guest_secret: SecretStr | None = Field(None, description="some secret text")
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
+        (), description='origins such as https://example.com, separated by commas, or "*"'
+    )
+
+    max_message_chars: int = _whole(100_000, 0, 1_000_000)
+    max_running_turns: int = _whole(1_000, 0, 1_000_000)
+    max_queued_turns: int = _whole(20, 0, 10_000)
+    turn_lease_seconds: float = _seconds(10, 0.5, 3_600)
+    turn_max_attempts: int = _whole(10, 0, 1_000)
+    turn_idle_timeout_seconds: float = _seconds(60, 0, 3_600)
+    drain_grace_seconds: float = _seconds(10, 0, 3_600)
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
+        Field("info", description="debug, info, warning or error")
+    )
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = Field(
+        "text", description="text or json"
+    )
+
+    agent: str | None = None
+    rate_limit_messages_per_minute: str | None = None
+    rate_limit_calls_per_minute: str | None = None
+    max_connections_per_user: str | None = None
+    max_connections_per_address: str | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to log at the start: settings that are not honoured, and weak ones."""
+        named = [name for name in UNSUPPORTED if getattr(self, name) is not None]
+        lines = [f"{name.upper()} is not supported in this version yet" for name in named]
+        for name in ("auth_jwt_secret", "guest_secret"):
+            secret: SecretStr | None = getattr(self, name)
+            if secret and len(secret.get_secret_value().encode()) < STRONG_SECRET_BYTES:
+                lines.append(f"{name.upper()} is short: {STRONG_SECRET_BYTES} bytes are advised")
+        return lines
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise PydanticUseDefault
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        return _check_url(value, ("redis", "rediss"))
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _mongodb_uri(cls, value: str | None) -> str | None:
+        # Several hosts with ports are no URL to the standard library, so only the frame is checked.
+        scheme, _, rest = (value or "mongodb://-").partition("://")
+        if scheme not in ("mongodb", "mongodb+srv") or not rest.strip("/"):
+            raise ValueError
+        return value
+
+    @field_validator("openai_base_url", "auth_jwks_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        return value if value is None else _check_url(value, ("http", "https"))
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        if any(c.isspace() or not c.isprintable() for c in text):
+            raise ValueError
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _directory(cls, value: Path) -> Path:
+        path = value.expanduser().absolute()
+        if path.exists() and not path.is_dir():
+            raise ValueError
+        return path
+
+    @field_validator("auth_jwt_public_key")
+    @classmethod
+    def _public_key(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        pem = value.replace("\\n", "\n")  # how one line of an environment holds several
+        try:
+            load_public_key(pem)
+        except KeyRefused as error:
+            raise ValueError from error
+        if info.data.get("auth_jwks_url"):
+            raise ValueError
+        return pem
+
+    @field_validator("auth_allow_guests")
+    @classmethod
+    def _somebody_may_connect(cls, value: bool, info: ValidationInfo) -> bool:
+        # A key that did not pass is absent from the data; its own line says what is wrong.
+        if not value and all(info.data.get(name, "bad") is None for name in JWT_SETTINGS[:3]):
+            raise ValueError
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin if origin != "*" else "http://any")
+            if not parts.netloc or parts.path or parts.query or parts.scheme == "*":
+                raise ValueError
+        return value
+
+
+def load_settings(home: Path = HOME) -> Settings:
+    """Settings from the environment, then ``.env`` in the current directory, then ``home``'s.
+
+    Raises ``SettingsError`` with a line for each that is not usable.
+    """
+    try:
+        files = (home / ".env", ".env")
+        return Settings(_env_file=files)  # type: ignore[call-arg]  # known to pydantic's plugin
+    except ValidationError as error:
+        raise SettingsError(_lines(error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f".env can't be read: {error}"]) from None
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines = []
+    for details in error.errors():
+        # A default that derives from a bad setting: that one has its own line.
+        if details["type"] == "default_factory_not_called":
+            continue
+        name = str(details["loc"][0])
+        was = _shown(name, details["input"])
+        what = Settings.model_fields[name].description
+        lines.append(f"{name.upper()} is {was}; it must be {what}")
+    return lines
+
+
+def _shown(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        return "unset"
+    if name in HIDDEN:
+        return "set (it is not shown)"
+    before, at, after = value.rpartition("@")
+    if at:  # a URL's user and password stand before it, further secrets in its query
+        value = f"{before.partition('://')[0]}://…@{after}"
+    value = value.partition("?")[0] if "://" in value else value
+    return json.dumps(value if len(value) <= 80 else value[:80] + "…", ensure_ascii=False)

@@ -8,6 +8,7 @@ line that names a bad one, so it is written to stand after "must be".
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -295,6 +296,7 @@ def _shown(name: str, value: object) -> str:
         return "set (it is not shown)"
     before, at, after = value.rpartition("@")
     if at:  # a URL's user and password stand before it, further secrets in its query
-        value = f"{before.partition('://')[0]}://…@{after}"
+        scheme = re.match(r"[a-z+]+://", before)
+        value = f"{scheme[0] if scheme else ''}…@{after}"
     value = value.partition("?")[0] if "://" in value else value
     return json.dumps(value if len(value) <= 80 else value[:80] + "…", ensure_ascii=False)

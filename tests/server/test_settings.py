@@ -1,0 +1,271 @@
+"""What the environment may say, and what is said when it is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from server.settings import HOME, UNSUPPORTED, Settings, SettingsError, load_settings
+
+Load = Callable[..., Settings]
+NAMES = [name.upper() for name in Settings.model_fields]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Load:
+    """Settings from nothing but the given variables, in an empty directory."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def load(**environment: str) -> Settings:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return load_settings(tmp_path / "home")
+
+    return load
+
+
+def lines_of(load: Load, **environment: str) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        load(**environment)
+    return refused.value.lines
+
+
+def pem_of(key: Any) -> str:
+    encoded: bytes = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return encoded.decode()
+
+
+def test_everything_has_a_default(load: Load) -> None:
+    settings = load()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.redis_url == "redis://localhost:6379/0"
+    assert settings.data_dir == HOME / "data"
+    assert settings.auth_allow_guests
+    assert settings.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("HOST", "0.0.0.0", "0.0.0.0"),
+        ("HOST", "::1", "::1"),
+        ("PORT", "0", 0),
+        ("WORKERS", "1", 1),
+        ("REDIS_URL", "rediss://me:p%40ss@cache.example:6380/2", None),
+        ("MONGODB_URI", "mongodb://a:1,b:2/?replicaSet=rs0", None),
+        ("MONGODB_URI", "mongodb+srv://me:pw@cluster.example", None),
+        ("OPENAI_BASE_URL", "http://localhost:11434/v1", None),
+        ("SUMMARY_EVERY_TURNS", "0", 0),
+        ("AUTH_JWT_LEEWAY_SECONDS", "0", 0.0),
+        ("TURN_LEASE_SECONDS", "1.5", 1.5),
+        ("CORS_ORIGINS", "*", ("*",)),
+        (
+            "CORS_ORIGINS",
+            "https://a.example, http://b.example:81/",
+            ("https://a.example", "http://b.example:81"),
+        ),
+        ("LOG_LEVEL", "DEBUG", "debug"),
+        ("LOG_FORMAT", "json", "json"),
+        ("PORT", "", 8000),
+        ("REDIS_URL", " ", "redis://localhost:6379/0"),
+        ("CORS_ORIGINS", "", ()),
+        ("SYSTEM_PROMPT", "", Settings.model_fields["system_prompt"].default),
+    ],
+)
+def test_a_good_value_is_taken(load: Load, name: str, value: str, expected: Any) -> None:
+    settings = load(**{name: value})
+    assert getattr(settings, name.lower()) == (value if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HOST", "http://x", 'HOST is "http://x"; it must be an address or host name'),
+        ("PORT", "70000", 'PORT is "70000"; it must be a whole number from 0 to 65535'),
+        ("PORT", "-1", 'PORT is "-1"; it must be a whole number from 0 to 65535'),
+        ("PORT", "80.5", 'PORT is "80.5"; it must be a whole number'),
+        ("PORT", "8\n0", r'PORT is "8\n0"; it must be a whole number'),
+        ("WORKERS", "4", 'WORKERS is "4"; it must be 1: this version runs in one process'),
+        ("REDIS_URL", "http://h", 'REDIS_URL is "http://h"; it must be redis:// or rediss://'),
+        ("REDIS_URL", "redis://h:port", 'REDIS_URL is "redis://h:port"; it must be'),
+        (
+            "MEMORY_MAX_MESSAGES",
+            "0",
+            'MEMORY_MAX_MESSAGES is "0"; it must be a whole number from 1',
+        ),
+        ("MEMORY_TTL_HOURS", "0", 'MEMORY_TTL_HOURS is "0"; it must be a whole number from 1'),
+        ("MONGODB_URI", "host:27017", 'MONGODB_URI is "host:27017"; it must be mongodb:// or'),
+        ("MONGODB_URI", "mongodb://", 'MONGODB_URI is "mongodb://"; it must be mongodb:// or'),
+        ("MONGODB_DATABASE", "a.b", 'MONGODB_DATABASE is "a.b"; it must be a database name'),
+        ("DATA_DIR", "/dev/null", 'DATA_DIR is "/dev/null"; it must be a directory'),
+        (
+            "OPENAI_API_KEY",
+            "two words",
+            "OPENAI_API_KEY is set (it is not shown); it must be",
+        ),
+        ("OPENAI_BASE_URL", "localhost", 'OPENAI_BASE_URL is "localhost"; it must be http:// or'),
+        ("AUTH_JWKS_URL", "file:///x", 'AUTH_JWKS_URL is "file:///x"; it must be http:// or'),
+        ("AUTH_JWT_PUBLIC_KEY", "x", "AUTH_JWT_PUBLIC_KEY is set (it is not shown); it must be a"),
+        ("AUTH_ALLOW_GUESTS", "maybe", 'AUTH_ALLOW_GUESTS is "maybe"; it must be true, or false'),
+        ("AUTH_ALLOW_GUESTS", "false", 'AUTH_ALLOW_GUESTS is "false"; it must be true, or false'),
+        ("AUTH_JWT_AUDIENCE", "x", "AUTH_ALLOW_GUESTS is unset; it must be true, or false where"),
+        ("CORS_ORIGINS", "example.com", 'CORS_ORIGINS is "example.com"; it must be origins such'),
+        ("CORS_ORIGINS", "http://a/b", 'CORS_ORIGINS is "http://a/b"; it must be origins such'),
+        ("TURN_LEASE_SECONDS", "0", 'TURN_LEASE_SECONDS is "0"; it must be a number of seconds'),
+        ("DRAIN_GRACE_SECONDS", "nan", 'DRAIN_GRACE_SECONDS is "nan"; it must be a number of sec'),
+        ("DRAIN_GRACE_SECONDS", "inf", 'DRAIN_GRACE_SECONDS is "inf"; it must be a number of sec'),
+        ("LOG_LEVEL", "loud", 'LOG_LEVEL is "loud"; it must be debug, info, warning or error'),
+        ("LOG_FORMAT", "xml", 'LOG_FORMAT is "xml"; it must be text or json'),
+    ],
+)
+def test_a_bad_value_is_named_in_one_line(load: Load, name: str, value: str, line: str) -> None:
+    (said,) = lines_of(load, **{name: value})
+    assert said.startswith(line)
+    assert "\n" not in said
+
+
+def test_all_bad_values_are_named_at_once(load: Load) -> None:
+    lines = lines_of(load, PORT="x", LOG_LEVEL="y", MAX_RUNNING_TURNS="-1", TURN_MAX_ATTEMPTS="z")
+    names = [line.split()[0] for line in lines]
+    assert names == ["PORT", "MAX_RUNNING_TURNS", "TURN_MAX_ATTEMPTS", "LOG_LEVEL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "http://me:hunter2@host/0"),
+        ("REDIS_URL", "redis//me:hun@ter2@host"),
+        ("REDIS_URL", "http://host/0?password=hunter2"),
+        ("MONGODB_URI", "mongo://me:hunter2@host"),
+        ("OPENAI_API_KEY", "hunter2 hunter2"),
+        ("OPENAI_BASE_URL", "ftp://me:hunter2@host"),
+        ("AUTH_JWT_PUBLIC_KEY", "hunter2"),
+    ],
+)
+def test_a_bad_value_is_named_without_its_secrets(load: Load, name: str, value: str) -> None:
+    (said,) = lines_of(load, **{name: value})
+    assert said.startswith(name)
+    assert "hun" not in said
+    assert "ter2" not in said
+
+
+def test_settings_can_be_printed_without_their_secrets(load: Load) -> None:
+    settings = load(
+        REDIS_URL="redis://me:hunter2@host",
+        MONGODB_URI="mongodb://me:hunter2@host",
+        OPENAI_API_KEY="hunter2",
+        AUTH_JWT_SECRET="hunter2",
+        GUEST_SECRET="hunter2",
+    )
+    assert "hunter2" not in repr(settings)
+    assert settings.auth_jwt_secret is not None
+    assert settings.auth_jwt_secret.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("environment", "allowed"),
+    [
+        ({}, True),
+        ({"AUTH_JWT_SECRET": ""}, True),
+        ({"AUTH_JWT_SECRET": "s"}, False),
+        ({"AUTH_JWKS_URL": "https://example.com/jwks.json"}, False),
+        ({"AUTH_JWT_SECRET": "s", "AUTH_ALLOW_GUESTS": "true"}, True),
+        ({"AUTH_JWT_SECRET": "s", "AUTH_ALLOW_GUESTS": ""}, False),
+        ({"AUTH_JWT_LEEWAY_SECONDS": "3"}, True),
+    ],
+)
+def test_guests_are_let_in_by_default_only_where_nobody_signs_in(
+    load: Load, environment: dict[str, str], allowed: bool
+) -> None:
+    assert load(**environment).auth_allow_guests is allowed
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        rsa.generate_private_key(65537, 2048),
+        ec.generate_private_key(ec.SECP256R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+    ids=["RSA", "EC", "Ed25519"],
+)
+def test_a_public_key_may_stand_in_one_line(load: Load, key: Any) -> None:
+    pem = pem_of(key.public_key())
+    assert load(AUTH_JWT_PUBLIC_KEY=pem.replace("\n", "\\n")).auth_jwt_public_key == pem
+
+
+@pytest.mark.parametrize("kind", ["small RSA", "another curve", "private"])
+def test_a_key_of_another_kind_is_refused(load: Load, kind: str) -> None:
+    curve = ec.generate_private_key(ec.SECP256R1())
+    pem = {
+        "small RSA": pem_of(rsa.generate_private_key(65537, 1024).public_key()),
+        "another curve": pem_of(ec.generate_private_key(ec.SECP384R1()).public_key()),
+        "private": curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+    }[kind]
+    (said,) = lines_of(load, AUTH_JWT_PUBLIC_KEY=pem)
+    assert said.startswith("AUTH_JWT_PUBLIC_KEY is set (it is not shown)")
+
+
+def test_a_public_key_and_a_key_set_exclude_each_other(load: Load) -> None:
+    pem = pem_of(ed25519.Ed25519PrivateKey.generate().public_key())
+    (said,) = lines_of(load, AUTH_JWT_PUBLIC_KEY=pem, AUTH_JWKS_URL="https://example.com/jwks.json")
+    assert said.endswith("and unset where AUTH_JWKS_URL is set")
+
+
+def test_the_environment_wins_over_the_current_directory_and_that_over_mains(
+    load: Load, tmp_path: Path
+) -> None:
+    (tmp_path / "home/.env").write_text("PORT=1\nHOST=one\nLOG_LEVEL=error\nOTHER=x\n")
+    (tmp_path / "here/.env").write_text("\ufeffPORT=2\nHOST=two\n", encoding="utf-8")
+    settings = load(PORT="3")
+    assert (settings.port, settings.host, settings.log_level) == (3, "two", "error")
+
+
+def test_an_empty_variable_unsets_what_env_files_say(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "here/.env").write_text("AUTH_JWT_SECRET=hunter2\n")
+    assert load(AUTH_JWT_SECRET="").auth_jwt_secret is None
+
+
+def test_an_unreadable_env_file_is_named(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "here/.env").write_bytes(b"PORT=\xff\xfe\n")
+    (said,) = lines_of(load)
+    assert said.startswith(".env can't be read")
+
+
+def test_a_setting_that_is_not_honoured_yet_is_said_to_be_so(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "here/.env").write_text("AGENT=mine:agent\n")
+    assert load(MAX_CONNECTIONS_PER_USER="5", RATE_LIMIT_CALLS_PER_MINUTE="").warnings == [
+        "AGENT is not supported in this version yet",
+        "MAX_CONNECTIONS_PER_USER is not supported in this version yet",
+    ]
+
+
+def test_a_short_secret_is_warned_of(load: Load) -> None:
+    assert load(AUTH_JWT_SECRET="s" * 31, GUEST_SECRET="s" * 32).warnings == [
+        "AUTH_JWT_SECRET is short: 32 bytes are advised"
+    ]
+
+
+def test_the_example_names_every_setting_once_with_its_default(load: Load, tmp_path: Path) -> None:
+    example = (HOME / ".env.example").read_text()
+    named = re.findall(r"^# ([A-Z_]+)=", example, flags=re.MULTILINE)
+    assert sorted(named) == sorted(name for name in NAMES if name.lower() not in UNSUPPORTED)
+
+    defaults = load()
+    (tmp_path / "here/.env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", example, flags=re.M))
+    assert load() == defaults

@@ -1,0 +1,89 @@
+"""The agent: answers a question with what memory holds of its conversation and a chat model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from agent.answering import AnswerChunk, AnswerRequest
+from agent.memory_port import ConversationMemory
+from agent.models import Model
+from agent.prompt import build_prompt
+from agent.streaming import Patience, stream_answer
+from agent.summary import Summariser
+from agent.tokens import TokenCounter
+from memory.records import Position, Transcript
+
+# Conversations whose summary is due once their answer has ended; more than can run at a time.
+MAX_DUE = 10_000
+
+
+class ChatAgent:
+    """An ``agent.answering.Agent`` on a LangChain chat model."""
+
+    def __init__(
+        self,
+        memory: ConversationMemory,
+        model: Model,
+        *,
+        system_prompt: str,
+        context_token_budget: int,
+        summary_every_turns: int,
+        idle_timeout: float,
+        retry_within: float = Patience().retry_within,
+    ) -> None:
+        """``idle_timeout`` and ``retry_within`` in seconds; ``summary_every_turns`` 0: no summary.
+
+        Takes over ``model``: ``close`` closes it.
+        """
+        self._memory = memory
+        self._model = model
+        self._system_prompt = system_prompt
+        self._budget = context_token_budget
+        self._patience = Patience(idle=idle_timeout, retry_within=retry_within)
+        self._counter = TokenCounter()
+        self._summariser = Summariser(
+            memory,
+            model.chat,
+            every_turns=summary_every_turns,
+            token_budget=context_token_budget,
+            counter=self._counter,
+            patience=self._patience,
+        )
+        self._due: dict[str, Position] = {}
+
+    @property
+    def description(self) -> str:
+        return self._model.description
+
+    async def answer(self, request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
+        transcript = await self._memory.read(request.conversation_id, at_least=request.position)
+        self._note_if_due(request.conversation_id, transcript)
+        prompt = build_prompt(
+            transcript,
+            request.question,
+            system_prompt=self._system_prompt,
+            budget=self._budget,
+            counter=self._counter,
+        )
+        async with aclosing(stream_answer(self._model.chat, prompt, self._patience)) as chunks:
+            async for chunk in chunks:
+                if chunk.usage is not None:
+                    self._counter.learn(prompt, chunk.usage.get("input_tokens", 0))
+                yield chunk
+
+    def turn_ended(self, conversation_id: str, user_id: str) -> None:
+        at_least = self._due.pop(conversation_id, None)
+        if at_least is not None:
+            self._summariser.start(conversation_id, at_least)
+
+    async def close(self) -> None:
+        await self._summariser.close()
+        await self._model.close()
+
+    def _note_if_due(self, conversation_id: str, transcript: Transcript) -> None:
+        """Judged from what the answer read anyway, so that most turns' end costs nothing."""
+        if self._summariser.is_due(transcript.position.answers + 1, transcript.summary):
+            if len(self._due) >= MAX_DUE:
+                self._due.pop(next(iter(self._due)))
+            self._due[conversation_id] = transcript.position

@@ -1,0 +1,98 @@
+"""Which chat model answers, and how it is reached.
+
+The seam for another client: whatever ``choose_model`` puts into ``Model.chat`` need only be a
+``BaseChatModel`` that streams and reports ``finish_reason`` in its last chunk's response_metadata.
+A subclass of ``ChatOpenAI`` with a leaner ``_astream`` would be named in ``_openai_compatible``
+alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import openai
+from langchain_core.language_models import BaseChatModel
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
+
+from agent.demo import DemoChatModel
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+# Local providers take any key, but the SDK insists on one.
+_NO_KEY = "none"
+
+_CONNECT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Model:
+    chat: BaseChatModel
+    description: str
+    """Which model, and where; without passwords."""
+    close: Callable[[], Awaitable[None]]
+    """Closes the connections to the provider, and with them every running stream."""
+
+
+def choose_model(
+    *, api_key: str | None, base_url: str | None, model_name: str, idle_timeout: float
+) -> Model:
+    """The provider's model, or without key and base URL the offline demo model.
+
+    ``idle_timeout`` is in seconds.
+    """
+    if not api_key and not base_url:
+        return demo_model()
+    return _openai_compatible(
+        api_key=api_key or _NO_KEY,
+        base_url=base_url or OPENAI_URL,
+        model_name=model_name,
+        idle_timeout=idle_timeout,
+    )
+
+
+def demo_model() -> Model:
+    return Model(
+        chat=DemoChatModel(),
+        description="offline demo model (set OPENAI_API_KEY for a real one)",
+        close=_nothing_to_close,
+    )
+
+
+def _openai_compatible(
+    *, api_key: str, base_url: str, model_name: str, idle_timeout: float
+) -> Model:
+    # The SDK's own default client is shared in the process and dies with its first event loop.
+    # Reading waits a little longer than ``agent.streaming`` does, whose time-out has the say.
+    client = openai.DefaultAsyncHttpxClient(
+        timeout=openai.Timeout(idle_timeout + 5.0, connect=_CONNECT_SECONDS)
+    )
+    chat = ChatOpenAI(
+        model=model_name,
+        api_key=SecretStr(api_key),
+        base_url=base_url,
+        http_async_client=client,
+        stream_usage=True,
+        # ``agent.streaming`` retries, and knows whether anything was said already.
+        max_retries=0,
+        # ``agent.streaming`` has its own; two would hide each other.
+        stream_chunk_timeout=None,
+        # Some model names would switch to the Responses API, which most providers don't have.
+        use_responses_api=False,
+    )
+    return Model(
+        chat=chat, description=f"{model_name} at {_without_secrets(base_url)}", close=client.aclose
+    )
+
+
+def _without_secrets(url: str) -> str:
+    """Scheme, host, port and path: a user, a password or a key in the query stay out of sight."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}".rstrip("/")
+
+
+async def _nothing_to_close() -> None:
+    return None

@@ -1,0 +1,64 @@
+"""What a model is sent for one question. No I/O."""
+
+from __future__ import annotations
+
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from agent.exchanges import Exchange, exchanges_before, is_answered, last_seq
+from agent.tokens import TokenCounter
+from agent.wording import SUMMARY_PREAMBLE, SUMMARY_TAG, fence, sendable
+from memory.chat_messages import to_langchain
+from memory.records import Message, Summary, Transcript
+
+
+def build_prompt(
+    transcript: Transcript,
+    question: Message,
+    *,
+    system_prompt: str,
+    budget: int,
+    counter: TokenCounter,
+) -> list[BaseMessage]:
+    """System prompt with the summary, the answered exchanges before ``question``, the question.
+
+    ``budget`` is in tokens. System prompt and question are sent whatever they cost; then the
+    summary, then exchanges from the newest backwards, without a gap, while they fit. Exchanges that
+    the summary covers may fill the prompt to half the budget only: they help a short conversation
+    to stay verbatim, and a long one shouldn't pay for them twice.
+    """
+    asked = _sendable(to_langchain(question))
+    system, summary = _system(system_prompt, transcript.summary), transcript.summary
+    spent = counter.count([*system, asked])
+    if summary is not None and spent > budget:
+        system, summary = _system(system_prompt, None), None
+        spent = counter.count([*system, asked])
+
+    chosen: list[list[BaseMessage]] = []
+    for exchange in reversed(exchanges_before(transcript.messages, question)):
+        messages = [_sendable(to_langchain(message)) for message in exchange]
+        if not is_answered(messages):
+            continue
+        spent += counter.count(messages)
+        if spent > (budget // 2 if _covered(exchange, summary) else budget):
+            break
+        chosen.append(messages)
+    return [*system, *(message for messages in reversed(chosen) for message in messages), asked]
+
+
+def _system(system_prompt: str, summary: Summary | None) -> list[BaseMessage]:
+    """One message, because some models' templates accept a system message at the start only."""
+    parts = [system_prompt] if system_prompt else []
+    if summary is not None and summary.text:
+        parts.append(f"{SUMMARY_PREAMBLE}\n{fence(SUMMARY_TAG, summary.text)}")
+    return [SystemMessage(sendable("\n\n".join(parts)))] if parts else []
+
+
+def _covered(exchange: Exchange, summary: Summary | None) -> bool:
+    seq = last_seq(exchange)
+    return summary is not None and seq is not None and seq <= summary.upto
+
+
+def _sendable(message: BaseMessage) -> BaseMessage:
+    if isinstance(message.content, str):
+        message.content = sendable(message.content)
+    return message

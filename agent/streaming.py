@@ -1,0 +1,104 @@
+"""One answer from a chat model: time-outs, a checked end, retries while nothing was streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+import msgspec
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+
+from agent.answering import AnswerChunk
+from agent.errors import AnswerFailed, ProviderBusy, ProviderCut
+from agent.provider_errors import answer_failed
+
+logger = logging.getLogger(__name__)
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait for a provider; all in seconds."""
+
+    idle: float = 60.0
+    """Between two chunks, and until the first."""
+    retry_within: float = 30.0
+    """After this long no new try begins; also the longest retry-after that is waited for."""
+    first_delay: float = 0.5
+    """Before the second try; doubles from there."""
+    longest_delay: float = 8.0
+
+
+async def stream_answer(
+    model: BaseChatModel, messages: Sequence[BaseMessage], patience: Patience
+) -> AsyncGenerator[AnswerChunk, None]:
+    """The model's answer. Raises ``AnswerFailed``; what was yielded before it stays said.
+
+    Tries again only while no text was yielded. Closing or cancelling it closes the provider's
+    stream.
+    """
+    clock = asyncio.get_running_loop().time
+    end = clock() + patience.retry_within
+    delay = patience.first_delay
+    while True:
+        said = False
+        try:
+            async with aclosing(_one_try(model, messages, patience.idle)) as chunks:
+                async for chunk in chunks:
+                    said = said or bool(chunk.text)
+                    yield chunk
+            return
+        except AnswerFailed as failed:
+            if said or not failed.retryable:
+                raise
+            wait = _wait(failed, delay)
+            if clock() + wait > end:
+                raise
+            logger.info(
+                "Trying the model again.",
+                extra={"action": "answer_retry", "error": type(failed).__name__, "wait": wait},
+            )
+        await asyncio.sleep(wait)
+        delay = min(2 * delay, patience.longest_delay)
+
+
+def _wait(failed: AnswerFailed, delay: float) -> float:
+    """``delay`` with jitter, so that those refused together don't come back together; never less
+    than what the provider asked for."""
+    jittered = delay * random.uniform(0.5, 1.0)
+    if isinstance(failed, ProviderBusy) and failed.retry_after is not None:
+        return failed.retry_after + jittered
+    return jittered
+
+
+async def _one_try(
+    model: BaseChatModel, messages: Sequence[BaseMessage], idle: float
+) -> AsyncGenerator[AnswerChunk, None]:
+    """Yields text as it comes and the usage at the end."""
+    usage: dict[str, Any] | None = None
+    finished = text_came = False
+    stream = cast("AsyncGenerator[AIMessageChunk, None]", model.astream(list(messages)))
+    try:
+        while True:
+            async with asyncio.timeout(idle):
+                chunk = await anext(stream, None)
+            if chunk is None:
+                break
+            finished = finished or bool(chunk.response_metadata.get("finish_reason"))
+            # The last report counts: some providers report a running total with every chunk.
+            usage = cast("dict[str, Any] | None", chunk.usage_metadata) or usage
+            text = chunk.content if isinstance(chunk.content, str) else str(chunk.text)
+            if text:
+                text_came = True
+                yield AnswerChunk(text=text)
+        if not finished:
+            raise ProviderCut
+    except Exception as error:
+        raise answer_failed(error, text_came=text_came) from error
+    finally:
+        await stream.aclose()
+    if usage is not None:
+        yield AnswerChunk(usage=usage)

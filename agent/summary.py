@@ -1,0 +1,210 @@
+"""The rolling summary: made in the background, every so many turns, by one server at a time.
+
+What it covers: everything but the last few exchanges, which a prompt holds verbatim anyway, and
+which are what the next question is most likely about. When the model fails, the old summary stays
+and the next turn tries again; no answer ever waits for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+
+from agent.errors import AnswerFailed
+from agent.exchanges import Exchange, exchanges_of
+from agent.memory_port import ConversationMemory
+from agent.streaming import Patience, stream_answer
+from agent.tokens import TokenCounter
+from agent.wording import SUMMARISER_INSTRUCTIONS, fence, sendable
+from memory.chat_messages import to_langchain
+from memory.errors import RememberingError
+from memory.records import Message, Position, Summary, Transcript
+
+logger = logging.getLogger(__name__)
+
+# Exchanges left out of a summary, where it is made that seldom.
+KEPT_VERBATIM = 4
+
+# About 1,000 tokens: three times what the model is asked for, against one that rambles. With a
+# small budget it is a quarter of that (4 characters a token), or prompts would have no room for it.
+MAX_SUMMARY_CHARS = 4000
+
+# Summaries are made by the same provider as answers: a few at a time leave room for those.
+MAX_RUNNING = 4
+
+# Conversations waiting for their turn; one that is turned away is due again with its next turn.
+MAX_WAITING = 200
+
+PAGE = 200
+
+
+class Summariser:
+    """Owns the tasks it starts; ``close`` ends them."""
+
+    def __init__(
+        self,
+        memory: ConversationMemory,
+        model: BaseChatModel,
+        *,
+        every_turns: int,
+        token_budget: int,
+        counter: TokenCounter,
+        patience: Patience,
+    ) -> None:
+        """``every_turns``: answers between two summaries, 0 for none at all. ``token_budget``: of
+        one request to the model; what doesn't fit goes in several."""
+        self._memory = memory
+        self._model = model
+        self._every = every_turns
+        self._kept = min(KEPT_VERBATIM, max(every_turns - 1, 0))
+        self._budget = token_budget
+        self._max_chars = min(MAX_SUMMARY_CHARS, token_budget)
+        self._counter = counter
+        self._patience = patience
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(MAX_RUNNING)
+
+    def is_due(self, answers: int, summary: Summary | None) -> bool:
+        return self._every > 0 and answers - (summary.turns if summary else 0) >= self._every
+
+    def start(self, conversation_id: str, at_least: Position) -> None:
+        """Summarise in the background if it is due. Returns at once."""
+        if conversation_id in self._tasks or len(self._tasks) >= MAX_RUNNING + MAX_WAITING:
+            return
+        task = asyncio.create_task(self._run(conversation_id, at_least))
+        self._tasks[conversation_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(conversation_id, None))
+
+    async def close(self) -> None:
+        """End what runs; an unfinished summary is due again later."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, conversation_id: str, at_least: Position) -> None:
+        extra = {"action": "summary", "conversation_id": conversation_id}
+        try:
+            async with self._slots:
+                if await self._memory.claim_summary(conversation_id):
+                    try:
+                        await self._summarise(conversation_id, at_least)
+                    finally:
+                        await self._memory.release_summary(conversation_id)
+        except (AnswerFailed, RememberingError) as error:
+            extra["error"] = type(error).__name__
+            logger.warning("The summary could not be renewed; the old one stays.", extra=extra)
+        except Exception:
+            logger.exception("Summarising failed.", extra=extra)
+
+    async def _summarise(self, conversation_id: str, at_least: Position) -> None:
+        transcript = await self._memory.read(conversation_id, at_least=at_least)
+        answers, summary = transcript.position.answers, transcript.summary
+        if not self.is_due(answers, summary):
+            return
+        upto = self._covers_upto(transcript)
+        if upto <= (summary.upto if summary else 0):
+            return
+        async with aclosing(self._batches(conversation_id, summary, upto)) as batches:
+            async for batch, is_last in batches:
+                text = await self._ask(summary.text if summary else "", batch)
+                summary = Summary(
+                    text=text,
+                    upto=upto if is_last else _end(batch),
+                    # Until the last batch it stays due, so that a crash in between is made good.
+                    turns=answers if is_last else (summary.turns if summary else 0),
+                    version=summary.version + 1 if summary else 1,
+                )
+                revision = transcript.position.revision
+                if not await self._memory.save_summary(conversation_id, summary, revision=revision):
+                    return
+        logger.info(
+            "The summary was renewed.",
+            extra={"action": "summary", "conversation_id": conversation_id, "upto": upto},
+        )
+
+    def _covers_upto(self, transcript: Transcript) -> int:
+        """The ``seq`` up to which to summarise: all but the last ``_kept`` answered exchanges."""
+        answered = [m.seq for m in transcript.messages if m.type == "ai" and m.seq is not None]
+        if len(answered) > self._kept:
+            return answered[-self._kept - 1]
+        numbered = [m.seq for m in transcript.messages if m.seq is not None]
+        # The last answer before the window: answers have even numbers.
+        return (numbered[0] - 1) // 2 * 2 if numbered else 0
+
+    async def _batches(
+        self, conversation_id: str, summary: Summary | None, upto: int
+    ) -> AsyncGenerator[tuple[list[Exchange], bool], None]:
+        """Runs of exchanges, each as long as one request may be, and whether it is the last."""
+        batch: list[Exchange] = []
+        # The old notes count at their bound, whatever they are.
+        empty = spent = self._counter.count(self._request("x" * self._max_chars, []))
+        async for exchange in self._exchanges(
+            conversation_id, summary.upto if summary else 0, upto
+        ):
+            cost = self._counter.count(self._request("", [exchange])[1:])
+            if batch and spent + cost > self._budget:
+                yield batch, False
+                batch, spent = [], empty
+            batch.append(exchange)
+            spent += cost
+        if batch:
+            yield batch, True
+
+    async def _exchanges(
+        self, conversation_id: str, after: int, upto: int
+    ) -> AsyncGenerator[Exchange, None]:
+        """The exchanges between, page by page; one on the edge of two pages is kept whole."""
+        held: list[Message] = []
+        more = True
+        while more:
+            page = await self._memory.messages_after(conversation_id, after, PAGE)
+            wanted = [m for m in page if m.seq is not None and m.seq <= upto]
+            more = len(page) == PAGE and len(wanted) == len(page)
+            if wanted:
+                after = wanted[-1].seq or after
+            exchanges = exchanges_of(held + wanted)
+            held = exchanges.pop() if more and exchanges else []
+            for exchange in exchanges:
+                yield exchange
+
+    async def _ask(self, notes: str, batch: list[Exchange]) -> str:
+        """The new notes, cut where they grow past their bound."""
+        text = ""
+        request = self._request(notes, batch)
+        async with aclosing(stream_answer(self._model, request, self._patience)) as chunks:
+            async for chunk in chunks:
+                text += chunk.text
+                if len(text) > self._max_chars:
+                    text = text[: self._max_chars].rpartition(" ")[0]
+                    break
+        if not text.strip():
+            raise AnswerFailed("The model gave an empty summary.")
+        return text.strip()
+
+    def _request(self, notes: str, batch: list[Exchange]) -> list[BaseMessage]:
+        parts = [fence("notes", notes)] if notes else []
+        parts += [self._line(message) for exchange in batch for message in exchange]
+        return [
+            SystemMessage(SUMMARISER_INSTRUCTIONS),
+            HumanMessage(sendable("\n".join(part for part in parts if part))),
+        ]
+
+    def _line(self, message: Message) -> str:
+        """Half the budget in characters bounds a message, so that an exchange of two giants fits
+        one request whatever their language."""
+        if message.type not in ("human", "ai"):
+            return ""
+        text = to_langchain(message).text.strip()
+        bound = max(self._budget // 2, 1)
+        text = text if len(text) <= bound else text[:bound] + " […]"
+        return fence("user" if message.type == "human" else "assistant", text) if text else ""
+
+
+def _end(batch: list[Exchange]) -> int:
+    return max(message.seq or 0 for exchange in batch for message in exchange)

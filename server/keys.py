@@ -81,6 +81,7 @@ class KeySet:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._keys: dict[tuple[str | None, str], PublicKey] | None = None
         self._fetched_at = -math.inf
+        self._ended_at = -math.inf  # of the last try, whatever came of it
         self._tried_at: deque[float] = deque([-math.inf] * MOST_FETCHES, maxlen=MOST_FETCHES)
         self._lock = asyncio.Lock()
 
@@ -96,7 +97,7 @@ class KeySet:
         if key is None or (stale and not self._lock.locked()):
             async with self._lock:
                 # Whoever waited here while another tried takes what that one brought.
-                if self._tried_at[-1] < asked_at and self._tried_at[0] < asked_at - self._window:
+                if self._ended_at < asked_at and self._tried_at[0] < asked_at - self._window:
                     await self._fetch()
             key = self._look_up(key_id, algorithm)
         if key is None and self._keys is None:
@@ -117,7 +118,8 @@ class KeySet:
                 aiohttp.ClientSession(timeout=self._timeout, trust_env=True) as session,
                 session.get(self._url, allow_redirects=False) as response,
             ):
-                response.raise_for_status()
+                if response.status != 200:
+                    raise ValueError(f"answered with {response.status}")
                 body = bytearray()
                 async for chunk in response.content.iter_chunked(65_536):
                     body += chunk
@@ -127,11 +129,16 @@ class KeySet:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             logger.warning(
                 "The keys for users' tokens can't be fetched",
-                extra={"error": type(error).__name__, "has_earlier_keys": self._keys is not None},
+                extra={
+                    "error": str(error) or type(error).__name__,
+                    "has_earlier_keys": self._keys is not None,
+                },
             )
         else:
             self._fetched_at = time.monotonic()
             logger.info("Fetched the keys for users' tokens", extra={"keys": len(self._keys)})
+        finally:
+            self._ended_at = time.monotonic()
 
 
 def usable_keys(jwks: Any) -> dict[tuple[str | None, str], PublicKey]:

@@ -1,0 +1,195 @@
+"""Mnemosio: a Socket.IO chat server with built-in memory. This is its story, from top to bottom:
+settings, logging, the permanent store, the memory, the agent, the server; run, drain, close.
+
+Whatever is started is closed in reverse, also when something after it fails to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+from embedded.store import EmbeddedStore
+
+from agent.chat import ChatAgent
+from agent.models import choose_model
+from memory import RedisConversationMemory
+from memory.errors import RememberingError
+from mongo.store import MongoStore
+from server import __version__, logs
+from server.chat_server import ChatServer, Limits
+from server.identity import Identity
+from server.settings import Settings, SettingsError, load_settings
+from server.stores import Store
+from server.turns.slot import Slot, SlotError
+
+log = logging.getLogger("mnemosio")
+
+PAGE = Path(__file__).resolve().parent / "web"
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        for line in error.lines:
+            print(line, file=sys.stderr)
+        return 2
+    logs.configure(settings.log_level, settings.log_format)
+    for line in settings.warnings:
+        log.warning(line)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except (RememberingError, SlotError, OSError) as error:
+        print(f"Mnemosio can't start: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(settings: Settings) -> None:
+    async with AsyncExitStack() as started:
+        stop = stop_signal()
+
+        slot = Slot(settings.data_dir)
+        slot.take()
+        started.callback(slot.release)
+
+        store = make_store(settings)
+        await store.connect()
+        started.push_async_callback(store.close)
+
+        memory = RedisConversationMemory(
+            max_messages_per_conversation=settings.memory_max_messages,
+            redis_url=settings.redis_url,
+            ttl_hours=settings.memory_ttl_hours,
+            archive=store,
+        )
+        await memory.connect()
+        started.push_async_callback(memory.close)
+        for warning in await memory.warnings():
+            log.warning(warning)
+
+        agent = make_agent(settings, memory)
+        started.push_async_callback(agent.close)
+
+        server = ChatServer(
+            store=store,
+            memory=memory,
+            agent=agent,
+            identity=await make_identity(settings, store),
+            slot=slot,
+            limits=Limits(
+                message_chars=settings.max_message_chars,
+                running_turns=settings.max_running_turns,
+                queued_turns=settings.max_queued_turns,
+                turn_attempts=settings.turn_max_attempts,
+            ),
+            lease_seconds=settings.turn_lease_seconds,
+            cors_origins=settings.cors_origins,
+            page=PAGE,
+        )
+        port = await server.start(settings.host, settings.port)
+        started.push_async_callback(server.close)
+
+        settle_garbage_collector()
+        tell(settings, port, memory=memory, store=store, agent=agent, who=server.who)
+
+        await stop.wait()
+        log.info("Stopping: running answers get their time, clients are sent elsewhere.")
+        await server.drain(settings.drain_grace_seconds)
+
+
+def make_store(settings: Settings) -> Store:
+    if settings.mongodb_uri:
+        return MongoStore(settings.mongodb_uri, settings.mongodb_database)
+    return EmbeddedStore(settings.data_dir / "mnemosio.db")
+
+
+def make_agent(settings: Settings, memory: RedisConversationMemory) -> ChatAgent:
+    key = settings.openai_api_key
+    model = choose_model(
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.openai_base_url,
+        model_name=settings.openai_model,
+        idle_timeout=settings.turn_idle_timeout_seconds,
+    )
+    return ChatAgent(
+        memory,
+        model,
+        system_prompt=settings.system_prompt,
+        context_token_budget=settings.context_token_budget,
+        summary_every_turns=settings.summary_every_turns,
+        idle_timeout=settings.turn_idle_timeout_seconds,
+    )
+
+
+async def make_identity(settings: Settings, store: Store) -> Identity:
+    guest_secret = None
+    if settings.auth_allow_guests:
+        given = settings.guest_secret
+        guest_secret = given.get_secret_value() if given else await store.secret("guest")
+    jwt_secret = settings.auth_jwt_secret
+    return Identity(
+        guest_secret=guest_secret,
+        jwt_secret=jwt_secret.get_secret_value() if jwt_secret else None,
+        jwks_url=settings.auth_jwks_url,
+        public_key=settings.auth_jwt_public_key,
+        audience=settings.auth_jwt_audience,
+        issuer=settings.auth_jwt_issuer,
+        leeway_seconds=settings.auth_jwt_leeway_seconds,
+    )
+
+
+def tell(
+    settings: Settings,
+    port: int,
+    *,
+    memory: RedisConversationMemory,
+    store: Store,
+    agent: ChatAgent,
+    who: str,
+) -> None:
+    """What is in force, in a few lines a person can read."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(
+        f"Mnemosio {__version__}  http://{host}:{port}\n"
+        f"  memory  {memory.description}\n"
+        f"  store   {store.description}\n"
+        f"  model   {agent.description}\n"
+        f"  open to {who}\n"
+        "  Ctrl+C stops it; nothing is forgotten.",
+        flush=True,
+    )
+
+
+def stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT. A second one ends the process where it stands."""
+    stop = asyncio.Event()
+
+    def asked(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked, number)
+    return stop
+
+
+def settle_garbage_collector() -> None:
+    """What is loaded by now stays: to look through it again and again makes the longest pauses."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""The contract's calls: each parses, asks the one who knows, and answers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from memory.records import Conversation, question_of
+from server import history, protocol
+from server.clock import now_ms
+from server.connections import Connection, Connections
+from server.deletion import Deletion
+from server.errors import Away, Internal, Invalid, Missing, as_call_error
+from server.feed.feeds import Feeds, Opening
+from server.stores import ConversationStore, TurnStore
+from server.transport import Answer
+from server.turns.acceptance import Acceptance, Place, first_conversation_id
+from server.turns.answering import Answering
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Connection, tuple[Any, ...]], Awaitable[Answer]]
+
+
+class Calls:
+    """``dispatch`` answers every call of every connection, whatever it is."""
+
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        conversations: ConversationStore,
+        turns: TurnStore,
+        deletion: Deletion,
+        feeds: Feeds,
+        acceptance: Acceptance,
+        answering: Answering,
+        max_message_chars: int,
+    ) -> None:
+        self._connections = connections
+        self._conversations = conversations
+        self._turns = turns
+        self._deletion = deletion
+        self._feeds = feeds
+        self._acceptance = acceptance
+        self._answering = answering
+        self._max_message_chars = max_message_chars
+        self._handlers: dict[str, Handler] = {
+            "conversation:create": self.create,
+            "conversation:list": self.list,
+            "conversation:open": self.open,
+            "conversation:history": self.history,
+            "conversation:close": self.close,
+            "conversation:rename": self.rename,
+            "conversation:delete": self.delete,
+            "message:send": self.send,
+            "turn:stop": self.stop,
+        }
+
+    async def dispatch(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Answer:
+        """Answer one call. Whatever goes wrong becomes an error of the contract, here."""
+        try:
+            connection = self._connections.get(sid)
+            handler = self._handlers.get(name) if isinstance(name, str) else None
+            if connection is None or handler is None:
+                raise Invalid("There is no such call.")
+            answer = await handler(connection, arguments)
+            answer.body["ok"] = True
+            return answer
+        except Exception as error:
+            mapped = as_call_error(error)
+            if isinstance(mapped, Internal):
+                log.error("A call failed.", extra={"action": "call", "call": name}, exc_info=error)
+            return Answer({"ok": False, "error": mapped.shape()})
+
+    async def create(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.CreateConversation, arguments)
+        conversation_id = call.conversation_id or protocol.new_id()
+        conversation, created = await self._conversations.create(
+            conversation_id,
+            connection.user_id,
+            call.title or "",
+            digest=hashlib.sha256((call.title or "").encode()).hexdigest(),
+            at=now_ms(),
+        )
+        if created:
+            self._tell(connection, "conversation:created", conversation)
+        return Answer({"conversation": protocol.conversation_shape(conversation)})
+
+    async def list(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.ListConversations, arguments)
+        before = protocol.parse_list_cursor(call.before)
+        # One more than asked for tells whether there is a next page.
+        found = await self._conversations.list(
+            connection.user_id, before=before, limit=call.limit + 1
+        )
+        page = found[: call.limit]
+        return Answer(
+            {
+                "conversations": [protocol.conversation_shape(each) for each in page],
+                "next": protocol.list_cursor(page[-1]) if len(found) > call.limit else None,
+            }
+        )
+
+    async def open(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.OpenConversation, arguments)
+        async with connection.order.holding(call.conversation_id):
+            conversation = await self._conversations.get(call.conversation_id, connection.user_id)
+            opening = await self._feeds.open(connection, conversation.id, call.after)
+            # Counted after the opening: at least what the snapshot shows.
+            conversation = await self._conversations.get(conversation.id, connection.user_id)
+        return Answer(
+            {
+                "conversation": protocol.conversation_shape(conversation),
+                "recovery": opening.recovery,
+                **opening.shape(),
+            },
+            then=opening.release,
+        )
+
+    async def history(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.ConversationHistory, arguments)
+        conversation = await self._conversations.get(call.conversation_id, connection.user_id)
+        messages, has_more = await history.page(
+            self._turns, conversation.id, call.before, call.limit
+        )
+        shapes = [protocol.message_shape(conversation.id, message) for message in messages]
+        return Answer({"messages": shapes, "has_more": has_more})
+
+    async def close(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.CloseConversation, arguments)
+        async with connection.order.holding(call.conversation_id):
+            if not self._feeds.follows(connection, call.conversation_id):
+                await self._conversations.get(call.conversation_id, connection.user_id)
+            self._feeds.leave(connection, call.conversation_id)
+        return Answer({})
+
+    async def rename(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.RenameConversation, arguments)
+        async with connection.order.holding(call.conversation_id):
+            conversation = await self._conversations.rename(
+                call.conversation_id, connection.user_id, call.title
+            )
+        self._tell(connection, "conversation:updated", conversation)
+        return Answer({"conversation": protocol.conversation_shape(conversation)})
+
+    async def delete(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.DeleteConversation, arguments)
+        async with connection.order.holding(call.conversation_id):
+            await self._deletion.delete(call.conversation_id, connection.user_id)
+        told = {"conversation_id": call.conversation_id}
+        self._connections.tell_user(connection.user_id, "conversation:deleted", told)
+        return Answer({})
+
+    async def send(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.SendMessage, arguments)
+        protocol.check_content(call.content, self._max_message_chars)
+        if self._answering.draining:
+            raise Away("This server is stopping; another will take the message.")
+        user_id = connection.user_id
+        about = call.conversation_id or first_conversation_id(user_id, call.message_id)
+        async with connection.order.holding(about):
+            place = await self._acceptance.place(user_id, call)
+            if place.created:
+                self._tell(connection, "conversation:created", place.conversation)
+            opening = await self._follow(connection, place.conversation)
+            try:
+                accepted = await self._acceptance.accept(place, call)
+            except Exception:
+                if opening is not None:
+                    self._feeds.leave(connection, place.conversation.id)
+                raise
+        if accepted.conversation.title != place.conversation.title:
+            self._tell(connection, "conversation:updated", accepted.conversation)
+        return Answer(
+            {
+                "conversation_id": accepted.turn.conversation_id,
+                "message": protocol.message_shape(
+                    accepted.turn.conversation_id, question_of(accepted.turn)
+                ),
+                "turn": protocol.turn_shape(accepted.turn, as_accepted=True),
+                "durability": "permanent",
+            },
+            then=partial(self._join, connection, place, opening),
+        )
+
+    async def _follow(self, connection: Connection, conversation: Conversation) -> Opening | None:
+        """Put the connection on the feed; None if it is there already."""
+        if self._feeds.follows(connection, conversation.id):
+            return None
+        return await self._feeds.open(connection, conversation.id, None)
+
+    def _join(self, connection: Connection, place: Place, opening: Opening | None) -> None:
+        """A socket that was not on an existing conversation's feed gets a snapshot first."""
+        if opening is None:
+            return
+        if not place.created:
+            snapshot = {"conversation_id": place.conversation.id, **opening.shape()}
+            self._connections.tell(connection, "conversation:snapshot", snapshot)
+        opening.release()
+
+    def _tell(self, connection: Connection, event: str, conversation: Conversation) -> None:
+        shape = {"conversation": protocol.conversation_shape(conversation)}
+        self._connections.tell_user(connection.user_id, event, shape)
+
+    async def stop(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+        call = protocol.parse(protocol.StopTurn, arguments)
+        conversation = await self._conversations.get(call.conversation_id, connection.user_id)
+        turn = await self._answering.stop(conversation.id, call.turn_id)
+        if turn is None:
+            raise Missing("There is no such turn.", field="turn_id")
+        return Answer({"turn": protocol.turn_shape(turn)})

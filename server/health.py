@@ -1,0 +1,82 @@
+"""What works and what is away at the moment, for clients, for operators, for load balancers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from memory.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS = 1.0
+
+
+class Store(Protocol):
+    async def ping(self) -> None: ...
+
+
+class Memory(Protocol):
+    @property
+    def state(self) -> Literal["redis", "local"]: ...
+
+
+class Health:
+    """Looks once a second. ``changed`` is called with the new status when it differs."""
+
+    def __init__(
+        self, store: Store, memory: Memory, *, changed: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._changed = changed
+        self._store_ok = True
+        self._told = self.status()
+        self.draining = False
+
+    def status(self) -> dict[str, Any]:
+        """As ``server:status`` has it."""
+        return {"memory": self._memory.state, "store": "ok" if self._store_ok else "down"}
+
+    @property
+    def degraded(self) -> bool:
+        return self.status() != {"memory": "redis", "store": "ok"}
+
+    @property
+    def ready(self) -> bool:
+        """Whether a new message can be accepted here now. Without Redis it can."""
+        return self._store_ok and not self.draining
+
+    def components(self) -> dict[str, str]:
+        """As ``/readyz`` has it: the state of each part."""
+        return {
+            "redis": "ok" if self._memory.state == "redis" else "away: memory is in this process",
+            "store": "ok" if self._store_ok else "down",
+            "feed": "draining" if self.draining else "ok",
+            "model": "ok",
+        }
+
+    async def check(self) -> None:
+        try:
+            await self._store.ping()
+            store_ok = True
+        except Unavailable:
+            store_ok = False
+        if store_ok != self._store_ok:
+            self._store_ok = store_ok
+            log.log(
+                logging.INFO if store_ok else logging.WARNING,
+                "The permanent store is back." if store_ok else "The permanent store is away.",
+                extra={"action": "store_health"},
+            )
+        status = self.status()
+        if status != self._told:
+            self._told = status
+            self._changed(status)
+
+    async def check_forever(self) -> None:
+        while True:
+            await self.check()
+            await asyncio.sleep(CHECK_SECONDS)

@@ -1,0 +1,24 @@
+"""Pages of a conversation's transcript, from the permanent store."""
+
+from __future__ import annotations
+
+from memory.records import Message, messages_of
+from server.stores import TurnStore
+
+
+async def page(
+    turns: TurnStore, conversation_id: str, before: int | None, limit: int
+) -> tuple[list[Message], bool]:
+    """Up to ``limit`` messages with a smaller ``seq`` than ``before`` (None: the latest),
+    ascending; and whether there are earlier ones."""
+    number = None if before is None else before // 2 + 1
+    found: list[Message] = []
+    while len(found) <= limit:
+        # Half as many turns as messages, and one more: it tells whether there are earlier ones.
+        batch = await turns.before(conversation_id, number, limit // 2 + 1)
+        if not batch:
+            break
+        messages = [message for turn in batch for message in messages_of(turn)]
+        found = [each for each in messages if before is None or (each.seq or 0) < before] + found
+        number = batch[0].n
+    return found[-limit:], len(found) > limit

@@ -1,0 +1,45 @@
+"""The plain HTTP side: the page, and what operators and load balancers ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from server.health import Health
+
+# The page needs nothing but its own files and this server.
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+PAGE_FILES = {"/": "index.html", "/chat.js": "chat.js", "/chat.css": "chat.css"}
+
+
+def add_routes(app: web.Application, health: Health, page: Path) -> None:
+    """``page`` is the folder with the page's files."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        body = {"ready": health.ready, **health.components()}
+        return web.Response(
+            body=orjson.dumps(body),
+            status=200 if health.ready else 503,
+            content_type="application/json",
+        )
+
+    async def page_file(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(page / PAGE_FILES[request.path], headers=PAGE_HEADERS)
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    for path in PAGE_FILES:
+        app.router.add_get(path, page_file)

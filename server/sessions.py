@@ -1,0 +1,101 @@
+"""A connection's beginning and end: who it is, what it is told first, when its token expires."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from server import __version__
+from server.connections import Connection, Connections
+from server.errors import CallError, as_call_error
+from server.feed.feeds import Feeds
+from server.health import Health
+from server.identity import Caller, Identity
+
+log = logging.getLogger(__name__)
+
+# Nobody stays connected for longer; and a timer can't be set for any distance.
+LONGEST_TIMER_SECONDS = 30 * 24 * 3600.0
+
+
+class Sessions:
+    """``limits`` is what clients are told of the server's limits: name to number, 0 for none."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        connections: Connections,
+        feeds: Feeds,
+        health: Health,
+        drop: Callable[[str], None],
+        limits: Mapping[str, int],
+    ) -> None:
+        self._identity = identity
+        self._connections = connections
+        self._feeds = feeds
+        self._health = health
+        self._drop = drop
+        self._limits = dict(limits)
+        self._connecting: dict[str, tuple[Connection, Caller]] = {}
+
+    async def connecting(self, sid: str, environ: Mapping[str, Any], auth: Any) -> None:
+        """Let a client in, or refuse it. Raises nothing but the library's refusal: anything else
+        would leak the pending connection and leave the client without an answer."""
+        try:
+            token = auth.get("token") if isinstance(auth, Mapping) else None
+            caller = await self._identity.identify(token)
+        except Exception as error:
+            refusal: CallError = as_call_error(error)
+            if refusal.code == "internal":
+                log.error("A client could not be identified.", exc_info=error)
+            raise Refused(refusal.message, refusal.shape()) from None
+        connection = Connection(sid, caller.user_id, guest=caller.guest)
+        self._connecting[sid] = (connection, caller)
+
+    def connected(self, sid: str) -> None:
+        """The client has its CONNECT answer: from here events reach it, ``session`` first."""
+        entry = self._connecting.pop(sid, None)
+        if entry is None:
+            return
+        connection, caller = entry
+        self._connections.add(connection)
+        session: dict[str, Any] = {
+            "user_id": caller.user_id,
+            "guest": caller.guest,
+            "server": {"version": __version__, "limits": self._limits},
+        }
+        if caller.guest:
+            session["token"] = caller.token
+        self._connections.tell(connection, "session", session)
+        if self._health.degraded:
+            self._connections.tell(connection, "server:status", self._health.status())
+        if caller.expires_at is not None:
+            self._end_at(connection, caller.expires_at)
+        log.info("A client connected.", extra={"action": "connected", "user_id": caller.user_id})
+
+    def _end_at(self, connection: Connection, expires_at: float) -> None:
+        delay = min(max(0.0, expires_at - time.time()), LONGEST_TIMER_SECONDS)
+        loop = asyncio.get_running_loop()
+        connection.expiry = loop.call_later(delay, self._expire, connection)
+
+    def _expire(self, connection: Connection) -> None:
+        self._connections.tell(connection, "session:expired", {})
+        self._drop(connection.sid)
+
+    async def disconnected(self, sid: str, reason: str) -> None:
+        self._connecting.pop(sid, None)
+        connection = self._connections.remove(sid)
+        if connection is None:
+            return
+        for conversation_id in list(connection.following):
+            self._feeds.leave(connection, conversation_id)
+        log.info(
+            "A client left.",
+            extra={"action": "disconnected", "user_id": connection.user_id, "reason": reason},
+        )

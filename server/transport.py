@@ -1,0 +1,170 @@
+"""Socket.IO over aiohttp, and what a careful server must mend in it.
+
+Everything here that touches the internals of python-socketio or python-engineio is here only, and
+tests/server/test_transport.py holds it against the installed versions:
+
+- Calls are dispatched by ``_handle_event``: one owned task a call, one answer a call, whatever the
+  event's name; and something can be done right *after* the answer went out (``Answer.then``),
+  which a feed needs: the verdict first, then the events. Stock handlers can only return.
+- Events are encoded once and put straight into each connection's queue.
+- permessage-deflate is off: it costs 90 kB a connection and CPU for every event.
+- ``drop`` and ``close`` end connections as a lost transport would, so that stock clients come back
+  by themselves; after ``sio.disconnect()`` they never do. Stock shutdown waits ~40 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import orjson
+import socketio
+from aiohttp import web
+from engineio import packet as engineio_packet
+from engineio.async_drivers import aiohttp as engineio_aiohttp
+from socketio import packet as socketio_packet
+
+from server.protocol import MAX_PACKET_BYTES
+from server.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+# A client that does not answer the closing handshake is given up after this many seconds.
+CLOSE_TIMEOUT = 1.0
+
+
+class Answer:
+    """What a call is answered with, and what happens once the answer is on its way."""
+
+    __slots__ = ("body", "then")
+
+    def __init__(self, body: dict[str, Any], then: Callable[[], None] | None = None) -> None:
+        self.body = body
+        self.then = then
+
+
+Dispatch = Callable[[str, Any, tuple[Any, ...]], Awaitable[Answer]]
+
+
+def _mended(value: Any) -> Any:
+    """Lone surrogates become U+FFFD: no store and no encoder takes them."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return value
+
+
+class WireJson:
+    """JSON for python-socketio: orjson, and the standard library for what orjson refuses."""
+
+    @staticmethod
+    def dumps(value: Any, **_: Any) -> str:
+        return orjson.dumps(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes) -> Any:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            # Lone surrogates and integers over 64 bits are JSON too, and deserve an answer.
+            try:
+                return _mended(json.loads(text))
+            except RecursionError:
+                raise ValueError("nested too deep") from None
+
+
+class PlainWebSocket(engineio_aiohttp.WebSocket):  # type: ignore[misc]
+    """The driver's websocket, without compression and with a short closing handshake."""
+
+    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+        self._sock = web.WebSocketResponse(
+            max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=CLOSE_TIMEOUT
+        )
+        await self._sock.prepare(environ["aiohttp.request"])
+        self.environ = environ
+        await self.handler(self)
+        return self._sock
+
+
+class Transport(socketio.AsyncServer):  # type: ignore[misc]
+    """The Socket.IO server. ``dispatch`` and ``on_connected`` must be set before it serves.
+
+    ``on_connected(sid)`` is called once a client has its CONNECT answer.
+    """
+
+    dispatch: Dispatch
+    on_connected: Callable[[str], None]
+
+    def __init__(self, *, cors_origins: tuple[str, ...]) -> None:
+        """``cors_origins``: none for the same origin only, ``("*",)`` for any."""
+        anywhere = cors_origins == ("*",)
+        super().__init__(
+            async_mode="aiohttp",
+            json=WireJson,
+            cors_allowed_origins="*" if anywhere else list(cors_origins) or None,
+            max_http_buffer_size=MAX_PACKET_BYTES,
+        )
+        self.eio._async = {**self.eio._async, "websocket": PlainWebSocket}
+        self._calls = Tasks()
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        await super()._handle_connect(eio_sid, namespace, data)
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is not None and self.manager.is_connected(sid, "/"):
+            self.on_connected(sid)
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
+        if sid is None or not self.manager.is_connected(sid, namespace or "/"):
+            return
+        name, *arguments = data if isinstance(data, list) and data else (None,)
+        call = self._call(sid, eio_sid, id, name, tuple(arguments))
+        self._calls.start(call, f"call {name!s:.40}")
+
+    async def _call(
+        self, sid: str, eio_sid: str, id: Any, name: Any, arguments: tuple[Any, ...]
+    ) -> None:
+        answer = await self.dispatch(sid, name, arguments)
+        if id is not None:
+            await self._send_packet(
+                eio_sid, self.packet_class(socketio_packet.ACK, id=id, data=[answer.body])
+            )
+        if answer.then is not None:
+            answer.then()
+
+    def deliver(self, event: str, payload: dict[str, Any], sids: Iterable[str]) -> None:
+        """Queue one event for these connections: encoded once, in the order of the calls."""
+        text = "2" + orjson.dumps([event, payload]).decode()
+        packet = engineio_packet.Packet(engineio_packet.MESSAGE, data=text)
+        for sid in sids:
+            socket = self._socket(sid)
+            if socket is not None and not socket.closed:
+                socket.queue.put_nowait(packet)
+
+    def _socket(self, sid: str) -> Any:
+        eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+        return None if eio_sid is None else self.eio.sockets.get(eio_sid)
+
+    def drop(self, sid: str) -> None:
+        """End one connection, after what is queued for it, so that a stock client reconnects."""
+        socket = self._socket(sid)
+        if socket is not None:
+            socket.queue.put_nowait(None)
+
+    async def close(self, timeout: float = 2.0) -> None:
+        """Let calls under way be answered, end all connections, and stop the service tasks."""
+        await self._calls.settle(timeout)
+        for socket in list(self.eio.sockets.values()):
+            socket.queue.put_nowait(None)
+        end = asyncio.get_running_loop().time() + timeout
+        # engine.io tells nobody when a socket has left its table.
+        while self.eio.sockets and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await self._calls.close()
+        await self.shutdown()

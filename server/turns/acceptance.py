@@ -1,0 +1,212 @@
+"""Accepting messages: each once, in order, and owed an answer from the moment it is acknowledged.
+
+Races, and what closes them:
+
+- The same message id twenty times at once, on any server: the store's unique (user, message id).
+  Whoever loses finds the winner's turn, and answers as it did.
+- Two messages for the same place: the unique (conversation, number). The loser reads again.
+- Two turns that would both run: the unique running turn. The loser waits.
+- A conversation deleted while a message is accepted: ``touch`` finds the tombstone after the
+  insert, and the turn is taken back.
+- A turn that ends between "is anything open?" and the insert of a waiting one: after every waiting
+  insert the conversation is asked to go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+import msgspec
+
+from memory.errors import (
+    DuplicateMessage,
+    DuplicateNumber,
+    DuplicateRunning,
+    NotFound,
+    Unavailable,
+)
+from memory.records import (
+    ENDED,
+    Conversation,
+    Position,
+    Question,
+    Turn,
+    derived_id,
+    question_of,
+)
+from server.clock import now_ms
+from server.errors import Busy, Conflict
+from server.feed.feeds import Feeds
+from server.locks import KeyedLocks
+from server.protocol import SendMessage
+from server.stores import ConversationStore, TurnStore
+from server.turns.answering import Answering, Memory, position_at
+
+# Two servers that accept for one conversation at once collide now and then, never this often.
+MAX_COLLISIONS = 50
+TITLE_CHARS = 60
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a message belongs; and its turn, where it was accepted before."""
+
+    conversation: Conversation
+    created: bool
+    turn: Turn | None
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    turn: Turn
+    conversation: Conversation
+
+
+class Acceptance:
+    def __init__(
+        self,
+        *,
+        conversations: ConversationStore,
+        turns: TurnStore,
+        memory: Memory,
+        feeds: Feeds,
+        answering: Answering,
+        max_waiting: int,
+    ) -> None:
+        self._conversations = conversations
+        self._turns = turns
+        self._memory = memory
+        self._feeds = feeds
+        self._answering = answering
+        self._max_waiting = max_waiting
+        self._locks = KeyedLocks()
+
+    async def place(self, user_id: str, call: SendMessage) -> Place:
+        """Find or make the conversation of a message. Raises ``NotFound`` and ``Conflict``."""
+        known = await self._turns.by_message(user_id, call.message_id)
+        if known is not None:
+            return await self._known(known, call)
+        if call.conversation_id is not None:
+            conversation = await self._conversations.get(call.conversation_id, user_id)
+            return Place(conversation, False, None)
+        conversation, created = await self._conversations.create(
+            first_conversation_id(user_id, call.message_id),
+            user_id,
+            title_of(call.content),
+            digest=None,
+            at=now_ms(),
+        )
+        return Place(conversation, created, None)
+
+    async def _known(self, turn: Turn, call: SendMessage) -> Place:
+        """The place of a message that was accepted before, if this is the same call again."""
+        asked = call.conversation_id or first_conversation_id(turn.user_id, call.message_id)
+        if turn.digest != digest_of(asked, call.content):
+            raise Conflict(field="message_id")
+        conversation = await self._conversations.get(turn.conversation_id, turn.user_id)
+        return Place(conversation, False, turn)
+
+    async def accept(self, place: Place, call: SendMessage) -> Accepted:
+        """Keep the message, and begin its answer or let it wait.
+
+        Raises ``Busy`` when the caller would rather not wait, or too much is waiting already.
+        """
+        if place.turn is not None:
+            return Accepted(place.turn, place.conversation)
+        async with self._locks.holding(place.conversation.id):
+            asked = time.monotonic()
+            try:
+                turn, earlier = await self._insert(place.conversation, call)
+            except DuplicateMessage:
+                known = await self._turns.by_message(place.conversation.user_id, call.message_id)
+                if known is None:
+                    raise NotFound from None  # accepted and deleted within this moment
+                place = await self._known(known, call)
+                return Accepted(known, place.conversation)
+            conversation = await self._announce(turn, call)
+            if turn.status == "running":
+                self._answering.begin(turn, position_at(conversation, turn), leased_at=asked)
+        if turn.status == "queued":
+            await self._wait_in_line(turn, earlier, call)
+        return Accepted(turn, conversation)
+
+    async def _insert(
+        self, conversation: Conversation, call: SendMessage
+    ) -> tuple[Turn, list[Turn]]:
+        """The new turn, and the open ones before it. Raises ``Busy`` and ``DuplicateMessage``."""
+        for _ in range(MAX_COLLISIONS):
+            # The last first: what opens in between then has a number that the insert collides with.
+            last = await self._turns.last(conversation.id)
+            earlier = await self._turns.open_turns(conversation.id)
+            if earlier and call.if_busy == "reject":
+                raise Busy
+            if self._max_waiting and len(earlier) > self._max_waiting:
+                raise Busy("Too many messages are waiting for an answer.")
+            number = last.n + 1 if last else 1
+            turn = self._new_turn(conversation, call, number, may_run=not earlier)
+            try:
+                await self._turns.insert(turn, lease_ms=self._answering.lease_ms)
+            except (DuplicateNumber, DuplicateRunning):
+                continue
+            return turn, earlier
+        raise Unavailable("The conversation is too busy to place a message.")
+
+    def _new_turn(
+        self, conversation: Conversation, call: SendMessage, number: int, *, may_run: bool
+    ) -> Turn:
+        runs = may_run and self._answering.has_room
+        at = now_ms()
+        return Turn(
+            id=derived_id("turn", conversation.user_id, call.message_id),
+            conversation_id=conversation.id,
+            user_id=conversation.user_id,
+            n=number,
+            revision=conversation.position.revision,
+            question=Question(message_id=call.message_id, content=call.content, created_at=at),
+            digest=digest_of(conversation.id, call.content),
+            accepted="running" if runs else "queued",
+            status="running" if runs else "queued",
+            attempt=int(runs),
+            owner=self._answering.owner,
+            created_at=at,
+        )
+
+    async def _announce(self, turn: Turn, call: SendMessage) -> Conversation:
+        """Into the conversation's counters, into memory, onto the feed."""
+        try:
+            conversation = await self._conversations.touch(
+                turn.conversation_id, turn.n, at=turn.created_at, title=title_of(call.content)
+            )
+        except NotFound:
+            await self._turns.remove(turn)
+            raise
+        position = Position(revision=turn.revision, turn=turn.n)
+        await self._memory.remember(turn.conversation_id, question_of(turn), position)
+        await self._feeds.created(turn)
+        if turn.status == "queued":
+            self._answering.keep(turn)
+            await self._feeds.queued(turn)
+        return conversation
+
+    async def _wait_in_line(self, turn: Turn, earlier: list[Turn], call: SendMessage) -> None:
+        if call.if_busy == "interrupt":
+            # It goes next: what runs is stopped, and so is what waited before it.
+            for other in reversed(earlier):
+                if other.status not in ENDED:
+                    await self._answering.stop(other.conversation_id, other.id)
+        await self._answering.advance(turn.conversation_id)
+
+
+def first_conversation_id(user_id: str, message_id: str) -> str:
+    """The conversation that a message without one begins: two first sends make one conversation."""
+    return derived_id("conversation", user_id, message_id)
+
+
+def digest_of(conversation_id: str, content: str) -> str:
+    """What must be the same in a call that repeats another."""
+    return hashlib.sha256(f"{conversation_id}\0{content}".encode()).hexdigest()
+
+
+def title_of(content: str) -> str:
+    """A conversation's first title: the beginning of its first message, in one line."""
+    line = " ".join(content.replace("\0", " ").split())
+    return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1].rstrip() + "…"

@@ -1,0 +1,51 @@
+"""A streamed answer cut into frames: few enough to be cheap, quick enough to look like typing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+# The first piece goes at once. 30 ms is below what a reader notices, and at 50 tokens a second
+# already halves the events.
+FRAME_SECONDS = 0.03
+
+
+class Frames:
+    """Joins what arrives within a frame. ``send`` gets each frame's index and text."""
+
+    def __init__(self, send: Callable[[int, str], None]) -> None:
+        self._send = send
+        self._index = 0
+        self._waiting: list[str] = []
+        self._said: list[str] = []
+        self._last = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def text(self) -> str:
+        """Everything added so far."""
+        return "".join(self._said)
+
+    def add(self, text: str) -> None:
+        self._said.append(text)
+        self._waiting.append(text)
+        if self._timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        due = self._last + FRAME_SECONDS
+        if loop.time() >= due:
+            self.flush()
+        else:
+            self._timer = loop.call_at(due, self.flush)
+
+    def flush(self) -> None:
+        """Send what waits; also the end of the answer, after which nothing is sent any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            self._last = asyncio.get_running_loop().time()
+            self._send(self._index, text)
+            self._index += 1

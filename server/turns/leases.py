@@ -1,0 +1,71 @@
+"""What keeps turns alive: this server's leases renewed, and turns that nobody holds taken on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+
+from memory.errors import Unavailable
+from server.stores import TurnStore
+from server.turns.answering import Answering
+
+log = logging.getLogger(__name__)
+
+# A quarter of the lease leaves three tries before it is over.
+RENEWALS_PER_LEASE = 4
+RETRY_SECONDS = 0.2
+SWEEP_SECONDS = 1.0
+SWEEP_LIMIT = 100
+
+
+class Leases:
+    """Renews and sweeps for as long as ``run`` runs."""
+
+    def __init__(self, answering: Answering, turns: TurnStore) -> None:
+        self._answering = answering
+        self._turns = turns
+
+    async def renew_forever(self) -> None:
+        interval = self._answering.lease_ms / 1000 / RENEWALS_PER_LEASE
+        while True:
+            renewed = await self.renew()
+            await asyncio.sleep(interval if renewed else RETRY_SECONDS)
+
+    async def renew(self) -> bool:
+        """Once; False when the store was away."""
+        held = self._answering.held()
+        if not held:
+            return True
+        asked = time.monotonic()
+        try:
+            renewed = await self._turns.renew(
+                held, self._answering.owner, lease_ms=self._answering.lease_ms
+            )
+        except Unavailable:
+            return False
+        for turn_id, stop_requested in renewed.items():
+            run = self._answering.runs(turn_id)
+            if run is not None:
+                run.lease_until = asked + self._answering.lease_ms / 1000
+                if stop_requested:
+                    run.stop()
+        self._answering.lost(set(held) - set(renewed))
+        return True
+
+    async def sweep_forever(self) -> None:
+        while True:
+            await self.sweep()
+            # Jitter, so that servers do not reach for the same turns at the same moment.
+            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.7, 1.3))
+
+    async def sweep(self) -> None:
+        """Take on the turns that no server holds: their server died, or could not end them."""
+        if self._answering.draining:
+            return
+        try:
+            for turn in await self._turns.adrift(SWEEP_LIMIT):
+                await self._answering.adopt(turn)
+        except Unavailable:
+            log.debug("The sweep waits for the store.")

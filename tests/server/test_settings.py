@@ -73,6 +73,7 @@ def test_everything_has_a_default(load: Load) -> None:
         ("SUMMARY_EVERY_TURNS", "0", 0),
         ("AUTH_JWT_LEEWAY_SECONDS", "0", 0.0),
         ("TURN_LEASE_SECONDS", "1.5", 1.5),
+        ("MEMORY_TTL_HOURS", "0.5", 0.5),
         ("CORS_ORIGINS", "*", ("*",)),
         (
             "CORS_ORIGINS",
@@ -108,7 +109,11 @@ def test_a_good_value_is_taken(load: Load, name: str, value: str, expected: Any)
             "0",
             'MEMORY_MAX_MESSAGES is "0"; it must be a whole number from 1',
         ),
-        ("MEMORY_TTL_HOURS", "0", 'MEMORY_TTL_HOURS is "0"; it must be a whole number from 1'),
+        (
+            "MEMORY_TTL_HOURS",
+            "0",
+            'MEMORY_TTL_HOURS is "0"; it must be a number of hours from 0.001',
+        ),
         ("MONGODB_URI", "host:27017", 'MONGODB_URI is "host:27017"; it must be mongodb:// or'),
         ("MONGODB_URI", "mongodb://", 'MONGODB_URI is "mongodb://"; it must be mongodb:// or'),
         ("MONGODB_DATABASE", "a.b", 'MONGODB_DATABASE is "a.b"; it must be a database name'),

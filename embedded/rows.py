@@ -1,0 +1,87 @@
+"""Records as rows and back."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, TypeVar
+
+import msgspec
+
+from embedded.database import Parameters
+from memory.records import Answer, Conversation, Position, Question, Summary, Turn, TurnError
+from memory.turn_archive import Standing
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+
+def turn_row(turn: Turn) -> Parameters:
+    """All but the lease, which runs from the moment of the insert."""
+    return {
+        "id": turn.id,
+        "conversation": turn.conversation_id,
+        "user": turn.user_id,
+        "n": turn.n,
+        "revision": turn.revision,
+        "message_id": turn.question.message_id,
+        "content": turn.question.content,
+        "asked_at": turn.question.created_at,
+        "digest": turn.digest,
+        "accepted": turn.accepted,
+        "created_at": turn.created_at,
+        "status": turn.status,
+        "open": turn.open,
+        "attempt": turn.attempt,
+        "stop_requested": turn.stop_requested,
+        "owner": turn.owner,
+        "answer": as_json(turn.answer),
+        "error": as_json(turn.error),
+        "answers": turn.answers,
+    }
+
+
+def turn_record(row: sqlite3.Row) -> Turn:
+    return Turn(
+        id=row["id"],
+        conversation_id=row["conversation"],
+        user_id=row["user"],
+        n=row["n"],
+        revision=row["revision"],
+        question=Question(
+            message_id=row["message_id"], content=row["content"], created_at=row["asked_at"]
+        ),
+        digest=row["digest"],
+        accepted=row["accepted"],
+        created_at=row["created_at"],
+        status=row["status"],
+        open=bool(row["open"]),
+        attempt=row["attempt"],
+        stop_requested=bool(row["stop_requested"]),
+        owner=row["owner"],
+        answer=from_json(row["answer"], Answer),
+        error=from_json(row["error"], TurnError),
+        answers=row["answers"],
+    )
+
+
+def conversation_record(row: sqlite3.Row) -> Conversation:
+    return Conversation(
+        id=row["id"],
+        user_id=row["user"],
+        title=row["title"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        position=Position(revision=row["revision"], turn=row["turn"], answers=row["answers"]),
+        digest=row["digest"],
+    )
+
+
+def standing_record(row: sqlite3.Row) -> Standing:
+    return Standing(revision=row["revision"], summary=from_json(row["summary"], Summary))
+
+
+def as_json(record: Any) -> str | None:
+    return None if record is None else msgspec.json.encode(record).decode()
+
+
+def from_json(text: str | None, kind: type[Struct]) -> Struct | None:
+    return None if text is None else msgspec.json.decode(text, type=kind)

@@ -1,0 +1,88 @@
+"""The tables and their indexes: the whole data model, made here and nowhere else.
+
+Times are ms since 1970; yes and no are 1 and 0. A superseded turn (an edit or a regenerate took its
+place) is out of every query but those by its own id and by its message's id: whoever repeats that
+call must still be recognised.
+"""
+
+from __future__ import annotations
+
+# Kept in the file's header. A server refuses a file with a greater one than it knows.
+VERSION = 1
+
+SCHEMA = (
+    """
+    CREATE TABLE IF NOT EXISTS conversations (
+        id TEXT PRIMARY KEY NOT NULL,
+        user TEXT NOT NULL,
+        title TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        digest TEXT,
+        revision INTEGER NOT NULL DEFAULT 0,
+        turn INTEGER NOT NULL DEFAULT 0,
+        answers INTEGER NOT NULL DEFAULT 0,
+        summary TEXT,                               -- JSON
+        summary_version INTEGER NOT NULL DEFAULT 0,
+        deleted INTEGER NOT NULL DEFAULT 0,         -- a tombstone keeps id and user
+        deleted_at INTEGER,
+        purged INTEGER                              -- of a tombstone: whether its turns are gone
+    )
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS conversations_of_a_user
+        ON conversations (user, updated_at DESC, id DESC) WHERE deleted = 0
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS conversations_unpurged ON conversations (deleted_at)
+        WHERE purged = 0
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS turns (
+        id TEXT PRIMARY KEY NOT NULL,
+        conversation TEXT NOT NULL,
+        user TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        revision INTEGER NOT NULL,
+        superseded INTEGER NOT NULL DEFAULT 0,
+        message_id TEXT NOT NULL,                   -- the question
+        content TEXT NOT NULL,
+        asked_at INTEGER NOT NULL,
+        digest TEXT NOT NULL,
+        accepted TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        open INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        stop_requested INTEGER NOT NULL,
+        owner TEXT,
+        lease_until INTEGER NOT NULL,               -- by this machine's clock
+        answer TEXT,                                -- JSON
+        error TEXT,                                 -- JSON
+        answers INTEGER
+    )
+    """,
+    "CREATE UNIQUE INDEX IF NOT EXISTS turns_one_a_message ON turns (user, message_id)",
+    # Also what the last 50 messages, the last number and the prompt are read by.
+    """
+    CREATE UNIQUE INDEX IF NOT EXISTS turns_one_a_number ON turns (conversation, n)
+        WHERE superseded = 0
+    """,
+    """
+    CREATE UNIQUE INDEX IF NOT EXISTS turns_one_running ON turns (conversation)
+        WHERE status = 'running' AND superseded = 0
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS turns_open ON turns (conversation, n)
+        WHERE open = 1 AND superseded = 0
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS turns_leases ON turns (lease_until)
+        WHERE open = 1 AND superseded = 0
+    """,
+    "CREATE INDEX IF NOT EXISTS turns_owners ON turns (owner) WHERE open = 1 AND superseded = 0",
+    # What a purge finds: superseded turns too, which the partial indexes leave out.
+    "CREATE INDEX IF NOT EXISTS turns_of_a_conversation ON turns (conversation)",
+    "CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS probes (name TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL)",
+)

@@ -1,0 +1,90 @@
+"""The SQL of turns. Each condition that an index is partial by stands in the query as well."""
+
+from __future__ import annotations
+
+BY_ID = "SELECT * FROM turns WHERE id = :id AND conversation = :conversation"
+BY_ID_ALONE = "SELECT 1 FROM turns WHERE id = :id"
+BY_MESSAGE = "SELECT * FROM turns WHERE user = :user AND message_id = :message_id"
+BY_NUMBER = """
+    SELECT 1 FROM turns WHERE conversation = :conversation AND n = :n AND superseded = 0
+"""
+OPEN_TURNS = """
+    SELECT * FROM turns WHERE conversation = :conversation AND open = 1 AND superseded = 0
+    ORDER BY n
+"""
+BEFORE = """
+    SELECT * FROM turns WHERE conversation = :conversation AND n < :n AND superseded = 0
+    ORDER BY n DESC LIMIT :limit
+"""
+SINCE = """
+    SELECT * FROM turns WHERE conversation = :conversation AND n >= :n AND superseded = 0
+    ORDER BY n LIMIT :limit
+"""
+# A turn stopped while it was queued has no count, and no answer to count either.
+ANSWERS_BEFORE = """
+    SELECT answers FROM turns
+    WHERE conversation = :conversation AND n < :n AND superseded = 0 AND answers IS NOT NULL
+    ORDER BY n DESC LIMIT 1
+"""
+INSERT = """
+    INSERT INTO turns (
+        id, conversation, user, n, revision, message_id, content, asked_at, digest, accepted,
+        created_at, status, open, attempt, stop_requested, owner, lease_until, answer, error,
+        answers
+    ) VALUES (
+        :id, :conversation, :user, :n, :revision, :message_id, :content, :asked_at, :digest,
+        :accepted, :created_at, :status, :open, :attempt, :stop_requested, :owner, :lease_until,
+        :answer, :error, :answers
+    )
+"""
+REMOVE = "DELETE FROM turns WHERE id = :id AND conversation = :conversation"
+CLAIM = """
+    UPDATE turns
+    SET status = 'running', attempt = attempt + 1, owner = :claimant, lease_until = :lease_until
+    WHERE id = :id AND open = 1 AND superseded = 0
+        AND status = :status AND attempt = :attempt AND owner IS :owner
+        AND (status = 'queued' OR lease_until <= :now)
+        AND NOT EXISTS (
+            SELECT 1 FROM turns AS earlier
+            WHERE earlier.conversation = turns.conversation AND earlier.n < turns.n
+                AND earlier.open = 1 AND earlier.superseded = 0
+        )
+"""
+RENEW = """
+    UPDATE turns SET lease_until = :lease_until
+    WHERE id IN (SELECT value FROM json_each(:ids))
+        AND owner = :owner AND open = 1 AND superseded = 0
+"""
+HELD = """
+    SELECT id, stop_requested FROM turns
+    WHERE id IN (SELECT value FROM json_each(:ids))
+        AND owner = :owner AND open = 1 AND superseded = 0
+"""
+RELEASE = """
+    UPDATE turns SET lease_until = 0
+    WHERE open = 1 AND superseded = 0 AND lease_until > 0
+        AND (owner = :owner OR (owner >= :first AND owner < :after))
+"""
+ADRIFT = """
+    SELECT * FROM turns
+    WHERE open = 1 AND superseded = 0 AND lease_until <= :now
+        AND NOT EXISTS (
+            SELECT 1 FROM turns AS earlier
+            WHERE earlier.conversation = turns.conversation AND earlier.n < turns.n
+                AND earlier.open = 1 AND earlier.superseded = 0
+        )
+    ORDER BY lease_until LIMIT :limit
+"""
+REQUEST_STOP = """
+    UPDATE turns
+    SET stop_requested = 1, status = CASE status WHEN 'queued' THEN 'stopped' ELSE status END
+    WHERE id = :id AND conversation = :conversation AND status IN ('queued', 'running')
+"""
+FINISH = """
+    UPDATE turns SET status = :status, answer = :answer, error = :error, answers = :answers
+    WHERE id = :id AND status = 'running' AND attempt = :attempt AND owner IS :owner
+        AND open = 1 AND superseded = 0
+"""
+CLOSE = """
+    UPDATE turns SET open = 0 WHERE id = :id AND status IN ('completed', 'stopped', 'failed')
+"""

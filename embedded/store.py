@@ -1,0 +1,58 @@
+"""The permanent store in one file, put together: nothing to install, nothing to start."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from embedded.conversations import EmbeddedConversations
+from embedded.database import Database, Transaction, now
+from embedded.turns import EmbeddedTurns
+from memory.turn_archive import TurnArchive
+
+MAKE_ONCE = """
+    INSERT INTO secrets (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING
+"""
+READ_KEPT = "SELECT value FROM secrets WHERE name = :name"
+PROBE = """
+    INSERT INTO probes (name, at) VALUES ('ping', :now) ON CONFLICT (name) DO UPDATE SET at = :now
+"""
+
+
+class EmbeddedStore(TurnArchive):
+    """``server.stores.Store`` in an SQLite file, which several processes may share."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path)
+        self.conversations = EmbeddedConversations(self._database)
+        self.turns = EmbeddedTurns(self._database)
+        super().__init__(self.conversations, self.turns)
+
+    @property
+    def description(self) -> str:
+        return f"embedded (SQLite) in {self._database.path}"
+
+    async def connect(self) -> None:
+        """Raises ``embedded.errors.Unusable``, whose message says what to do, for a file that can't
+        be used; ``Unavailable`` where another process keeps it locked."""
+        await self._database.open()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    async def ping(self) -> None:
+        async def work(transaction: Transaction) -> None:
+            await transaction.change(PROBE, {"now": now()})
+
+        await self._database.write(work)
+
+    async def secret(self, name: str) -> str:
+        parameters = {"name": name, "value": secrets.token_urlsafe(32)}
+
+        async def work(transaction: Transaction) -> str:
+            await transaction.change(MAKE_ONCE, parameters)
+            found = await transaction.rows(READ_KEPT, {"name": name})
+            value: str = found[0]["value"]
+            return value
+
+        return await self._database.write(work)

@@ -1,0 +1,188 @@
+"""Turns for good: one row each, from a message's acceptance to its answer's end."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+import msgspec
+
+from embedded import statements as sql
+from embedded.conversations import follow
+from embedded.database import Database, Parameters, Transaction, now
+from embedded.rows import as_json, turn_record, turn_row
+from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
+from memory.records import Answer, Turn, TurnError, TurnStatus
+from memory.storing import (
+    is_end_of,
+    require_end,
+    require_end_text,
+    require_text,
+    require_turn_text,
+)
+
+# Greater than any turn's number.
+NO_NUMBER = 2**62
+
+
+class EmbeddedTurns:
+    """``server.stores.TurnStore``, and the archive's reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
+        found = await self._many(sql.BY_ID, {"id": turn_id, "conversation": conversation_id})
+        return found[0] if found else None
+
+    async def by_message(self, user_id: str, message_id: str) -> Turn | None:
+        found = await self._many(sql.BY_MESSAGE, {"user": user_id, "message_id": message_id})
+        return found[0] if found else None
+
+    async def last(self, conversation_id: str) -> Turn | None:
+        found = await self.before(conversation_id, None, 1)
+        return found[0] if found else None
+
+    async def open_turns(self, conversation_id: str) -> list[Turn]:
+        return await self._many(sql.OPEN_TURNS, {"conversation": conversation_id})
+
+    async def before(self, conversation_id: str, number: int | None, limit: int) -> list[Turn]:
+        n = NO_NUMBER if number is None else number
+        parameters = {"conversation": conversation_id, "n": n, "limit": limit}
+        newest_first = await self._many(sql.BEFORE, parameters)
+        return newest_first[::-1]
+
+    async def since(self, conversation_id: str, number: int, limit: int) -> list[Turn]:
+        parameters = {"conversation": conversation_id, "n": number, "limit": limit}
+        return await self._many(sql.SINCE, parameters)
+
+    async def answers_before(self, conversation_id: str, number: int) -> int:
+        parameters = {"conversation": conversation_id, "n": number}
+        found = await self._database.row(sql.ANSWERS_BEFORE, parameters)
+        return 0 if found is None else int(found["answers"])
+
+    async def insert(self, turn: Turn, *, lease_ms: int) -> None:
+        require_turn_text(turn)
+        parameters = turn_row(turn)
+
+        async def work(transaction: Transaction) -> None:
+            lease_until = now() + lease_ms
+            try:
+                await transaction.change(sql.INSERT, {**parameters, "lease_until": lease_until})
+            except sqlite3.IntegrityError as error:
+                raise await _duplicate(transaction, parameters) from error
+
+        await self._database.write(work)
+
+    async def remove(self, turn: Turn) -> None:
+        require_text(turn.id, turn.conversation_id)
+
+        async def work(transaction: Transaction) -> None:
+            await transaction.change(
+                sql.REMOVE, {"id": turn.id, "conversation": turn.conversation_id}
+            )
+
+        await self._database.write(work)
+
+    async def claim(self, turn: Turn, owner: str, *, lease_ms: int) -> Turn | None:
+        require_text(turn.id, owner)
+        if turn.status not in ("queued", "running"):
+            return None
+        parameters: Parameters = {"id": turn.id, "status": turn.status, "attempt": turn.attempt}
+        parameters |= {"owner": turn.owner, "claimant": owner}
+
+        async def work(transaction: Transaction) -> Turn | None:
+            at = now()
+            try:
+                claimed = await transaction.change(
+                    sql.CLAIM, {**parameters, "now": at, "lease_until": at + lease_ms}
+                )
+            except sqlite3.IntegrityError:  # another turn of the conversation runs
+                return None
+            return await _stored(transaction, turn) if claimed else None
+
+        return await self._database.write(work)
+
+    async def renew(
+        self, turn_ids: Collection[str], owner: str, *, lease_ms: int
+    ) -> dict[str, bool]:
+        ids = msgspec.json.encode(list(turn_ids)).decode()
+
+        async def work(transaction: Transaction) -> dict[str, bool]:
+            held: Parameters = {"ids": ids, "owner": owner}
+            await transaction.change(sql.RENEW, {**held, "lease_until": now() + lease_ms})
+            found = await transaction.rows(sql.HELD, held)
+            return {row["id"]: bool(row["stop_requested"]) for row in found}
+
+        return await self._database.write(work)
+
+    async def release(self, owner: str) -> int:
+        require_text(owner)
+        # ";" is the character after ":", so the range is what begins with "owner:".
+        parameters = {"owner": owner, "first": owner + ":", "after": owner + ";"}
+
+        async def work(transaction: Transaction) -> int:
+            return await transaction.change(sql.RELEASE, parameters)
+
+        return await self._database.write(work)
+
+    async def adrift(self, limit: int) -> list[Turn]:
+        return await self._many(sql.ADRIFT, {"now": now(), "limit": limit})
+
+    async def request_stop(self, conversation_id: str, turn_id: str) -> Turn | None:
+        require_text(conversation_id, turn_id)
+        parameters = {"id": turn_id, "conversation": conversation_id}
+
+        async def work(transaction: Transaction) -> Turn | None:
+            await transaction.change(sql.REQUEST_STOP, parameters)
+            found = await transaction.row(sql.BY_ID, parameters)
+            return None if found is None else turn_record(found)
+
+        return await self._database.write(work)
+
+    async def finish(
+        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+    ) -> Turn | None:
+        require_end(status)
+        require_end_text(answer, error)
+        parameters: Parameters = {"id": turn.id, "attempt": turn.attempt, "owner": turn.owner}
+        parameters |= {"status": status, "answer": as_json(answer), "error": as_json(error)}
+        place = {"conversation": turn.conversation_id, "n": turn.n}
+
+        async def work(transaction: Transaction) -> Turn | None:
+            before = await transaction.row(sql.ANSWERS_BEFORE, place)
+            answers = (0 if before is None else before["answers"]) + (answer is not None)
+            ended = await transaction.change(sql.FINISH, {**parameters, "answers": answers})
+            found = await _stored(transaction, turn)
+            if ended or (found is not None and is_end_of(found, turn, status, answer)):
+                return found
+            return None
+
+        return await self._database.write(work)
+
+    async def close(self, turn: Turn) -> None:
+        async def work(transaction: Transaction) -> None:
+            await follow(transaction, turn)
+            await transaction.change(sql.CLOSE, {"id": turn.id})
+
+        await self._database.write(work)
+
+    async def _many(self, statement: str, parameters: Parameters) -> list[Turn]:
+        return [turn_record(row) for row in await self._database.rows(statement, parameters)]
+
+
+async def _stored(transaction: Transaction, turn: Turn) -> Turn | None:
+    found = await transaction.row(sql.BY_ID, {"id": turn.id, "conversation": turn.conversation_id})
+    return None if found is None else turn_record(found)
+
+
+async def _duplicate(transaction: Transaction, parameters: Parameters) -> Duplicate:
+    """Which key is in use already; SQLite names only the first index it looked at."""
+    for statement, duplicate in (
+        (sql.BY_MESSAGE, DuplicateMessage),
+        (sql.BY_NUMBER, DuplicateNumber),
+        (sql.BY_ID_ALONE, Duplicate),
+    ):
+        if await transaction.row(statement, parameters) is not None:
+            return duplicate()
+    return DuplicateRunning()

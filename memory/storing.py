@@ -1,0 +1,67 @@
+"""What both permanent stores decide alike, free of I/O."""
+
+from __future__ import annotations
+
+from memory.errors import NotFound, Taken
+from memory.records import ENDED, Answer, Turn, TurnError, TurnStatus
+
+
+def require_text(*texts: str | None) -> None:
+    """Raises ``ValueError`` for text that no store can keep: a lone surrogate has no UTF-8."""
+    for text in texts:
+        if text is None:
+            continue
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("The text has a lone surrogate, which UTF-8 can't express.") from error
+
+
+def require_turn_text(turn: Turn) -> None:
+    question = turn.question
+    require_text(turn.id, turn.conversation_id, turn.user_id, turn.owner, turn.digest)
+    require_text(question.message_id, question.content)
+
+
+def require_end_text(answer: Answer | None, error: TurnError | None) -> None:
+    if answer is not None:
+        require_text(answer.message_id, answer.content)
+    if error is not None:
+        require_text(error.code, error.message)
+
+
+def require_same_request(
+    *, user_id: str, digest: str | None, kept_user: str, kept_digest: str | None, deleted: bool
+) -> None:
+    """Whether a ``create`` whose id is in use may have what is there.
+
+    Another user's tombstone is ``Taken``, as their conversation was: deleting shows nothing.
+    """
+    if kept_user != user_id:
+        raise Taken
+    if deleted:
+        raise NotFound
+    if kept_digest != digest:
+        raise Taken
+
+
+def require_end(status: TurnStatus) -> None:
+    if status not in ENDED:
+        raise ValueError(f"A turn can't end as {status!r}.")
+
+
+def is_end_of(found: Turn, held: Turn, status: TurnStatus, answer: Answer | None) -> bool:
+    """Whether ``found`` is ``held`` ended in just this way: a finish whose reply was lost."""
+    found_answer = None if found.answer is None else found.answer.message_id
+    answer_id = None if answer is None else answer.message_id
+    return (found.status, found.attempt, found.owner, found_answer) == (
+        status,
+        held.attempt,
+        held.owner,
+        answer_id,
+    )
+
+
+def activity_of(ended: Turn) -> int:
+    """When the conversation was last active by this turn."""
+    return ended.created_at if ended.answer is None else ended.answer.created_at

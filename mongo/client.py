@@ -1,0 +1,138 @@
+"""The driver: made, named and bounded in time here only.
+
+Motor is feature-frozen; its successor is PyMongo's ``AsyncMongoClient``, with the same calls. To
+change over, let ``Driver`` be that one: the stores' contract suite passes on both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import pymongo
+from motor.motor_asyncio import AsyncIOMotorClient as Driver
+from pymongo.asynchronous.collection import AsyncCollection
+
+from memory.errors import Unavailable
+from mongo.collections import Collections, Document
+from mongo.errors import driver_errors_wrapped
+
+logger = logging.getLogger(__name__)
+
+DriverFactory: TypeAlias = Callable[..., Any]
+
+DEFAULT_DRIVER: DriverFactory = Driver
+
+OPTIONS: dict[str, Any] = {
+    "w": "majority",
+    # On a replica set a majority implies the journal; a single server would only say "in memory".
+    "journal": True,
+    # What was read has been acknowledged by a majority too, so an answer given by it (a replay of
+    # a message, say) can't be rolled back. A failed write of ours waits for the majority as well,
+    # so whatever it collided with is visible to the next read.
+    "readConcernLevel": "majority",
+    "readPreference": "primary",
+    "retryWrites": True,
+    "retryReads": True,
+    # Milliseconds. The first bounds a whole operation, its one retry included.
+    "timeoutMS": 3_000,
+    "serverSelectionTimeoutMS": 2_000,
+    "connectTimeoutMS": 2_000,
+    # A frozen server, whose connections stay open, is noticed within this and the line above.
+    "heartbeatFrequencyMS": 2_000,
+    "appname": "mnemosio",
+}
+
+# Motor runs operations in a few threads, so under a frozen server they also wait for a thread; the
+# driver's own time starts after that.
+OPERATION_SECONDS = 4.0
+
+# Building an index over a large collection, at most once in the collection's life.
+INDEX_SECONDS = 60.0
+
+
+class Connection:
+    """One client, and the collections of one database. Whoever uses it needs no reconnecting."""
+
+    def __init__(self, uri: str, database: str, driver: DriverFactory) -> None:
+        self._uri = uri
+        self._database = database
+        self._driver = driver
+        self._client: Any = None
+        self._collections: Collections | None = None
+        self._has_indexes = False
+        self._making_indexes = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Raises ``Unavailable``; then every later operation tries to finish the opening."""
+        # At DEBUG the driver logs whole commands, and with them people's messages.
+        logging.getLogger("pymongo").setLevel(logging.INFO)
+        if self._client is None:
+            with driver_errors_wrapped():
+                self._client = self._driver(self._uri, **OPTIONS)
+            self._collections = Collections.of(self._client[self._database])
+        await self._make_indexes()
+
+    async def close(self) -> None:
+        client, self._client, self._collections = self._client, None, None
+        self._has_indexes = False
+        if client is not None:
+            closing = client.close()
+            if inspect.isawaitable(closing):  # PyMongo's; Motor closes at once
+                await closing
+
+    @asynccontextmanager
+    async def operation(self) -> AsyncIterator[Collections]:
+        """The collections, for one operation (or a few that belong together).
+
+        The driver's errors leave it as ``Unavailable``; so does running out of time. An operation
+        that is cancelled, or out of time, may have taken effect or may not.
+        """
+        collections = self._collections
+        if collections is None:
+            raise Unavailable("The connection to MongoDB is not open.")
+        with driver_errors_wrapped():
+            async with asyncio.timeout(OPERATION_SECONDS):
+                if not self._has_indexes:
+                    await self._make_indexes()
+                yield collections
+
+    async def _make_indexes(self) -> None:
+        # Without its unique indexes the store would accept what it must refuse, so a server that
+        # started while MongoDB was away makes them before its first operation.
+        async with self._making_indexes:
+            if self._has_indexes or self._collections is None:
+                return
+            with driver_errors_wrapped():
+                hello = await self._client.admin.command("hello")
+                with pymongo.timeout(INDEX_SECONDS):
+                    await self._collections.make_indexes()
+            self._has_indexes = True
+        logger.info(
+            "MongoDB is connected",
+            extra={"database": self._database, "replica_set": hello.get("setName")},
+        )
+
+
+async def aggregated(
+    collection: AsyncCollection[Document], pipeline: Sequence[Document]
+) -> list[Document]:
+    cursor: Any = collection.aggregate(pipeline)
+    if inspect.isawaitable(cursor):  # PyMongo's; Motor gives the cursor at once
+        cursor = await cursor
+    documents: list[Document] = await cursor.to_list()
+    return documents
+
+
+def hosts_of(uri: str) -> str:
+    """The hosts that a connection string names, and nothing else of it; "" when in doubt.
+
+    An unescaped ``@``, ``/`` or ``?`` in a password makes it ambiguous where the hosts begin.
+    """
+    plain = re.fullmatch(r"mongodb(?:\+srv)?://(?:[^@/?]*@)?([\w.,:%\[\]-]+)(?:/[^@]*)?", uri)
+    return plain[1] if plain else ""

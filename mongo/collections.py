@@ -1,0 +1,104 @@
+"""The collections and their indexes: the whole data model, made here and nowhere else.
+
+conversations
+    _id, user, title, created_at, updated_at, digest   times in ms since 1970
+    revision, turn, answers                             the position; they only ever rise
+    summary {text, upto, turns, version}                absent until the first one
+    deleted                                             a tombstone keeps _id, user and this, and
+    deleted_at, purged                                  ... when, and whether its turns are gone
+
+turns                                                   one document a turn
+    _id, conversation, user, n, revision, digest, accepted, created_at
+    superseded                                          an edit or a regenerate took its place
+    question {message_id, content, created_at}
+    status, open, attempt, stop_requested
+    owner, lease_until                                  a date by the store's own clock
+    answer {…, usage: JSON text}, error {…}, answers    once it has ended
+
+secrets     _id the name, value
+probes      one document, written by ``ping``
+
+A superseded turn is out of every query but those by its own id and by its message's id: whoever
+repeats that call must still be recognised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+Document: TypeAlias = dict[str, Any]
+
+ALIVE: Document = {"deleted": False}
+CURRENT: Document = {"superseded": False}
+OPEN: Document = {"open": True, **CURRENT}
+
+MESSAGE_INDEX = "one_turn_a_message"
+NUMBER_INDEX = "one_turn_a_number"
+RUNNING_INDEX = "one_running"
+
+CONVERSATION_INDEXES = [
+    IndexModel(
+        [("user", ASCENDING), ("updated_at", DESCENDING), ("_id", DESCENDING)],
+        name="of_a_user",
+        partialFilterExpression=ALIVE,
+    ),
+    IndexModel(
+        [("deleted_at", ASCENDING)], name="unpurged", partialFilterExpression={"purged": False}
+    ),
+]
+
+TURN_INDEXES = [
+    IndexModel(
+        [("user", ASCENDING), ("question.message_id", ASCENDING)], name=MESSAGE_INDEX, unique=True
+    ),
+    # Also what the last 50 messages, the last number and the prompt are read by.
+    IndexModel(
+        [("conversation", ASCENDING), ("n", DESCENDING)],
+        name=NUMBER_INDEX,
+        unique=True,
+        partialFilterExpression=CURRENT,
+    ),
+    IndexModel(
+        [("conversation", ASCENDING)],
+        name=RUNNING_INDEX,
+        unique=True,
+        partialFilterExpression={"status": "running", **CURRENT},
+    ),
+    IndexModel(
+        [("conversation", ASCENDING), ("n", ASCENDING)],
+        name="open_of_a_conversation",
+        partialFilterExpression=OPEN,
+    ),
+    IndexModel([("lease_until", ASCENDING)], name="leases", partialFilterExpression=OPEN),
+    IndexModel([("owner", ASCENDING)], name="owners", partialFilterExpression=OPEN),
+    # What a purge finds: superseded turns too, which the partial indexes leave out. Older servers
+    # refuse two indexes on the same field alone, hence the second.
+    IndexModel([("conversation", ASCENDING), ("created_at", ASCENDING)], name="of_a_conversation"),
+]
+
+
+@dataclass(frozen=True)
+class Collections:
+    conversations: AsyncCollection[Document]
+    turns: AsyncCollection[Document]
+    secrets: AsyncCollection[Document]
+    probes: AsyncCollection[Document]
+
+    @classmethod
+    def of(cls, database: AsyncDatabase[Document]) -> Collections:
+        return cls(
+            conversations=database["conversations"],
+            turns=database["turns"],
+            secrets=database["secrets"],
+            probes=database["probes"],
+        )
+
+    async def make_indexes(self) -> None:
+        """Harmless when they are there."""
+        await self.conversations.create_indexes(CONVERSATION_INDEXES)
+        await self.turns.create_indexes(TURN_INDEXES)

@@ -1,0 +1,82 @@
+"""Records as documents and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from memory.records import Answer, Conversation, Position, Summary, Turn
+from memory.turn_archive import Standing
+from mongo.collections import Document
+
+_RENAMED = {"id": "_id", "conversation_id": "conversation", "user_id": "user"}
+
+
+def turn_document(turn: Turn) -> Document:
+    """All but the lease, whose time only the store itself can tell."""
+    document: Document = msgspec.to_builtins(turn)
+    for name, stored in _RENAMED.items():
+        document[stored] = document.pop(name)
+    document["answer"] = answer_document(turn.answer)
+    document["superseded"] = False
+    return document
+
+
+def answer_document(answer: Answer | None) -> Document | None:
+    if answer is None:
+        return None
+    document: Document = msgspec.to_builtins(answer)
+    if answer.usage is not None:
+        # As text: a provider may name its fields as BSON can't.
+        document["usage"] = msgspec.json.encode(answer.usage).decode()
+    return document
+
+
+def turn_record(document: Document) -> Turn:
+    fields: dict[str, Any] = {**document}
+    for name, stored in _RENAMED.items():
+        fields[name] = fields.pop(stored)
+    answer = fields["answer"]
+    if answer is not None and answer["usage"] is not None:
+        fields["answer"] = {**answer, "usage": msgspec.json.decode(answer["usage"])}
+    return msgspec.convert(fields, Turn)
+
+
+def conversation_document(
+    conversation_id: str, user_id: str, title: str, digest: str | None, at: int
+) -> Document:
+    return {
+        "_id": conversation_id,
+        "user": user_id,
+        "title": title,
+        "created_at": at,
+        "updated_at": at,
+        "digest": digest,
+        "revision": 0,
+        "turn": 0,
+        "answers": 0,
+        "deleted": False,
+    }
+
+
+def conversation_record(document: Document) -> Conversation:
+    return Conversation(
+        id=document["_id"],
+        user_id=document["user"],
+        title=document["title"],
+        created_at=document["created_at"],
+        updated_at=document["updated_at"],
+        position=Position(
+            revision=document["revision"], turn=document["turn"], answers=document["answers"]
+        ),
+        digest=document["digest"],
+    )
+
+
+def standing_record(document: Document) -> Standing:
+    summary = document.get("summary")
+    return Standing(
+        revision=document["revision"],
+        summary=None if summary is None else msgspec.convert(summary, Summary),
+    )

@@ -1,0 +1,69 @@
+"""The driver's errors become memory's at this one place.
+
+What may pass by itself (nobody there, no primary, no majority, out of time, out of disk) is
+``Unavailable``; so is a refused login, which somebody has to mend but a client may wait for. What
+is left is a mistake of ours and stays visible as a plain ``RememberingError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+)
+
+from memory.errors import RememberingError, Unavailable
+
+_LOGIN_CODES = {13, 18}  # Unauthorized, AuthenticationFailed
+_PASSING_CODES = {
+    24,  # LockTimeout
+    112,  # WriteConflict
+    202,  # NetworkInterfaceExceededTimeLimit
+    262,  # ExceededTimeLimit
+    314,  # OutOfDiskSpace, from 7.0
+    14031,  # OutOfDiskSpace, before
+}
+
+
+@contextmanager
+def driver_errors_wrapped() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        raise wrapped(error) from error
+    except TimeoutError as error:
+        raise Unavailable("MongoDB did not answer in time.") from error
+
+
+def wrapped(error: PyMongoError) -> RememberingError:
+    """The error of ours that says what ``error`` means for a caller. Nothing of its text is
+    repeated: drivers quote keys, values and addresses."""
+    if isinstance(error, ConfigurationError):
+        return RememberingError("MongoDB's connection string or the server's version won't do.")
+    if isinstance(error, InvalidOperation):
+        return Unavailable("The connection to MongoDB is closed.")
+    if error.timeout:
+        return Unavailable("MongoDB did not answer in time.")
+    if isinstance(error, ConnectionFailure):
+        return Unavailable("MongoDB can't be reached.")
+    if isinstance(error, WriteConcernError) or error.has_error_label("RetryableWriteError"):
+        return Unavailable("MongoDB could not have the write acknowledged by a majority.")
+    if isinstance(error, OperationFailure):
+        return refusal(error.code)
+    return RememberingError(f"MongoDB's driver failed ({type(error).__name__}).")
+
+
+def refusal(code: int | None) -> RememberingError:
+    """What a server's error code means for a caller."""
+    if code in _LOGIN_CODES:
+        return Unavailable("MongoDB refuses this login; the connection string needs a look.")
+    if code in _PASSING_CODES:
+        return Unavailable("MongoDB can't take the write at the moment.")
+    return RememberingError(f"MongoDB refused the operation (code {code}).")

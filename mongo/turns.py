@@ -1,0 +1,213 @@
+"""Turns for good: one document each, from a message's acceptance to its answer's end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+import msgspec
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from memory.records import ENDED, Answer, Turn, TurnError, TurnStatus
+from memory.storing import is_end_of, require_end, require_end_text, require_turn_text
+from mongo.batching import TurnInserts
+from mongo.client import Connection, aggregated
+from mongo.collections import CURRENT, OPEN, Document
+from mongo.conversations import MongoConversations
+from mongo.documents import answer_document, turn_record
+
+LEASE_OVER: Document = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+NEWEST_FIRST = [("n", DESCENDING)]
+OLDEST_FIRST = [("n", ASCENDING)]
+
+
+class MongoTurns:
+    """``server.stores.TurnStore``, and the archive's reads."""
+
+    def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
+        self._connection = connection
+        self._conversations = conversations
+        self._inserts = TurnInserts(connection)
+
+    async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
+        return await self._one({"_id": turn_id, "conversation": conversation_id})
+
+    async def by_message(self, user_id: str, message_id: str) -> Turn | None:
+        return await self._one({"user": user_id, "question.message_id": message_id})
+
+    async def last(self, conversation_id: str) -> Turn | None:
+        latest = await self.before(conversation_id, None, 1)
+        return latest[0] if latest else None
+
+    async def open_turns(self, conversation_id: str) -> list[Turn]:
+        return await self._many({"conversation": conversation_id, **OPEN}, OLDEST_FIRST)
+
+    async def before(self, conversation_id: str, number: int | None, limit: int) -> list[Turn]:
+        query: Document = {"conversation": conversation_id, **CURRENT}
+        if number is not None:
+            query["n"] = {"$lt": number}
+        newest_first = await self._many(query, NEWEST_FIRST, limit)
+        return newest_first[::-1]
+
+    async def since(self, conversation_id: str, number: int, limit: int) -> list[Turn]:
+        query = {"conversation": conversation_id, "n": {"$gte": number}, **CURRENT}
+        return await self._many(query, OLDEST_FIRST, limit)
+
+    async def answers_before(self, conversation_id: str, number: int) -> int:
+        # A turn stopped while it was queued has no count, and no answer to count either.
+        query = {"conversation": conversation_id, "n": {"$lt": number}, **CURRENT}
+        counted: Document = {**query, "answers": {"$ne": None}}
+        async with self._connection.operation() as collections:
+            found = await collections.turns.find_one(counted, {"answers": 1}, sort=NEWEST_FIRST)
+        return 0 if found is None else int(found["answers"])
+
+    async def insert(self, turn: Turn, *, lease_ms: int) -> None:
+        require_turn_text(turn)
+        await self._inserts.insert(turn, lease_ms=lease_ms)
+
+    async def remove(self, turn: Turn) -> None:
+        async with self._connection.operation() as collections:
+            await collections.turns.delete_one(
+                {"_id": turn.id, "conversation": turn.conversation_id}
+            )
+
+    async def claim(self, turn: Turn, owner: str, *, lease_ms: int) -> Turn | None:
+        if turn.status not in ("queued", "running"):
+            return None
+        # First the look whether it is the earliest, then the conditional update: in between no
+        # earlier one can open, because numbers only grow and what has closed stays closed. Should a
+        # later one start meanwhile, the index of running turns refuses this one.
+        open_here = {"conversation": turn.conversation_id, **OPEN}
+        as_read = {"_id": turn.id, **OPEN, "status": turn.status, "owner": turn.owner}
+        as_read |= {"attempt": turn.attempt}
+        if turn.status == "running":
+            as_read |= LEASE_OVER
+        run: Document = {
+            "status": "running",
+            "attempt": {"$add": ["$attempt", 1]},
+            "owner": {"$literal": owner},
+            "lease_until": {"$add": ["$$NOW", lease_ms]},
+        }
+        async with self._connection.operation() as collections:
+            earliest = await collections.turns.find_one(open_here, {"_id": 1}, sort=OLDEST_FIRST)
+            if earliest is None or earliest["_id"] != turn.id:
+                return None
+            try:
+                claimed = await collections.turns.find_one_and_update(
+                    as_read, [{"$set": run}], return_document=ReturnDocument.AFTER
+                )
+            except DuplicateKeyError:
+                return None
+        return None if claimed is None else turn_record(claimed)
+
+    async def renew(
+        self, turn_ids: Collection[str], owner: str, *, lease_ms: int
+    ) -> dict[str, bool]:
+        held: Document = {"_id": {"$in": list(turn_ids)}, "owner": owner, **OPEN}
+        lease = {"lease_until": {"$add": ["$$NOW", lease_ms]}}
+        async with self._connection.operation() as collections:
+            await collections.turns.update_many(held, [{"$set": lease}])
+            found = await collections.turns.find(held, {"stop_requested": 1}).to_list()
+        return {document["_id"]: document["stop_requested"] for document in found}
+
+    async def release(self, owner: str) -> int:
+        # ";" is the character after ":", so the range is what begins with "owner:".
+        theirs = [{"owner": owner}, {"owner": {"$gte": owner + ":", "$lt": owner + ";"}}]
+        held: Document = {"$or": theirs, "lease_until": {"$gt": LONG_OVER}, **OPEN}
+        async with self._connection.operation() as collections:
+            released = await collections.turns.update_many(
+                held, {"$set": {"lease_until": LONG_OVER}}
+            )
+        return released.matched_count
+
+    async def adrift(self, limit: int) -> list[Turn]:
+        earlier = [{"$eq": ["$conversation", "$$conversation"]}, {"$lt": ["$n", "$$n"]}]
+        look_up_earlier = {
+            "from": "turns",
+            "let": {"conversation": "$conversation", "n": "$n"},
+            "pipeline": [
+                {"$match": {**OPEN, "$expr": {"$and": earlier}}},
+                {"$limit": 1},
+                {"$project": {"_id": 1}},
+            ],
+            "as": "earlier",
+        }
+        async with self._connection.operation() as collections:
+            found = await aggregated(
+                collections.turns,
+                [
+                    {"$match": {**OPEN, **LEASE_OVER}},
+                    {"$sort": {"lease_until": 1}},
+                    {"$lookup": look_up_earlier},
+                    {"$match": {"earlier": []}},
+                    {"$limit": limit},
+                ],
+            )
+        return [turn_record(document) for document in found]
+
+    async def request_stop(self, conversation_id: str, turn_id: str) -> Turn | None:
+        queued = {"$eq": ["$status", "queued"]}
+        unended = {"$in": ["$status", ["queued", "running"]]}
+        # One stage, so both conditions are of the status as it was.
+        stop: Document = {
+            "stop_requested": {"$or": ["$stop_requested", unended]},
+            "status": {"$cond": [queued, "stopped", "$status"]},
+        }
+        async with self._connection.operation() as collections:
+            found = await collections.turns.find_one_and_update(
+                {"_id": turn_id, "conversation": conversation_id},
+                [{"$set": stop}],
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if found is None else turn_record(found)
+
+    async def finish(
+        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+    ) -> Turn | None:
+        require_end(status)
+        require_end_text(answer, error)
+        # Turns before a running one are closed, so their count can't change under this.
+        before = await self.answers_before(turn.conversation_id, turn.n)
+        held: Document = {"_id": turn.id, **OPEN, "status": "running"}
+        held |= {"attempt": turn.attempt, "owner": turn.owner}
+        end: Document = {
+            "status": status,
+            "answer": answer_document(answer),
+            "error": msgspec.to_builtins(error),
+            "answers": before + (answer is not None),
+        }
+        async with self._connection.operation() as collections:
+            ended = await collections.turns.find_one_and_update(
+                held, {"$set": end}, return_document=ReturnDocument.AFTER
+            )
+        if ended is not None:
+            return turn_record(ended)
+        found = await self.get(turn.conversation_id, turn.id)
+        return found if found is not None and is_end_of(found, turn, status, answer) else None
+
+    async def close(self, turn: Turn) -> None:
+        await self._conversations.follow(turn)
+        async with self._connection.operation() as collections:
+            await collections.turns.update_one(
+                {"_id": turn.id, "status": {"$in": sorted(ENDED)}}, {"$set": {"open": False}}
+            )
+
+    async def finish_inserts(self) -> None:
+        """Waits for the inserts under way; the store is about to close."""
+        await self._inserts.close()
+
+    async def _one(self, query: Document) -> Turn | None:
+        async with self._connection.operation() as collections:
+            found = await collections.turns.find_one(query)
+        return None if found is None else turn_record(found)
+
+    async def _many(
+        self, query: Document, order: list[tuple[str, int]], limit: int = 0
+    ) -> list[Turn]:
+        """Ordered; 0 is no limit."""
+        async with self._connection.operation() as collections:
+            found = await collections.turns.find(query).sort(order).limit(limit).to_list()
+        return [turn_record(document) for document in found]

@@ -1,0 +1,221 @@
+"""The connections to one Redis. All requests waiting in one turn of the event loop travel together.
+
+redis-py spends most of a request in Python, once a command; one pipeline for all that is waiting
+costs it once a batch. A pool's waiting line is unfair (p99 of 140 ms against p50 of 1 ms was
+measured); here nobody waits for a connection, only for the batch.
+
+Nothing is repeated: redis-py's own retries run a command twice when a reply is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hiredis
+from redis import exceptions
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+MAX_CONNECTIONS = 20
+SOCKET_TIMEOUT_SECONDS = 5.0
+HEALTH_CHECK_SECONDS = 30
+
+CONNECT_SECONDS = 1.0
+EXCHANGE_SECONDS = 0.5
+"""A healthy Redis answers a batch in milliseconds; waiting longer only delays the fallback."""
+MAX_BATCH = 64
+MAX_WAITING = 20_000
+
+Reply = Any
+"""What Redis answers: bytes, an int, None, or a list of these."""
+
+
+class RedisAway(Exception):
+    """Redis can't be used at the moment; what it was asked may have happened all the same."""
+
+
+class Script:
+    """A Lua script with the common beginning; sent by its digest, whole where that is unknown."""
+
+    _FOLDER = Path(__file__).parent / "scripts"
+
+    def __init__(self, name: str, *, on_trio: bool = True) -> None:
+        beginning = (self._FOLDER / "trio.lua").read_bytes() if on_trio else b""
+        self.body = beginning + (self._FOLDER / f"{name}.lua").read_bytes()
+        self.digest = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
+
+
+class _Request:
+    __slots__ = ("arguments", "future", "may_be_refused", "script")
+
+    def __init__(
+        self, script: Script | None, arguments: tuple[Any, ...], *, may_be_refused: bool = False
+    ) -> None:
+        self.may_be_refused = may_be_refused
+        self.script = script
+        self.arguments = arguments
+        self.future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def packed(self, *, whole: bool = False) -> bytes:
+        command = self.arguments
+        if self.script is not None:
+            head = ("EVAL", self.script.body) if whole else ("EVALSHA", self.script.digest)
+            command = (*head, *command)
+        packed: bytes = hiredis.pack_command(command)
+        return packed
+
+    def answer(self, reply: Reply) -> None:
+        if not self.future.done():
+            self.future.set_result(reply)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            away = RedisAway(str(error) or type(error).__name__)
+            away.__cause__ = error
+            self.future.set_exception(away)
+
+
+class Link:
+    """Belongs to the event loop it is made in. ``close`` ends what is under way with RedisAway."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        on_success: Callable[[], None],
+        on_failure: Callable[[BaseException], None],
+    ) -> None:
+        """Raises ``ValueError`` for a URL that is none of Redis. Opens nothing yet."""
+        self._pool = ConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            socket_timeout=SOCKET_TIMEOUT_SECONDS,
+            socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
+            socket_keepalive=True,
+            health_check_interval=HEALTH_CHECK_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        self._on_success = on_success
+        self._on_failure = on_failure
+        self._idle: list[AbstractConnection] = []
+        self._waiting: deque[_Request] = deque()
+        self._batches: set[asyncio.Task[None]] = set()
+        self._flush_is_due = False
+        self._closed = False
+
+    async def command(self, *arguments: str | bytes | int, may_be_refused: bool = False) -> Reply:
+        """Raises ``RedisAway``. Cancelling the caller does not cancel what was sent.
+
+        ``may_be_refused``: that Redis doesn't allow it says nothing about Redis's health.
+        """
+        return await self._enqueue(_Request(None, arguments, may_be_refused=may_be_refused))
+
+    async def run(
+        self, script: Script, keys: tuple[bytes, ...], *arguments: str | bytes | int
+    ) -> Reply:
+        """Raises ``RedisAway``. Cancelling the caller does not cancel what was sent."""
+        return await self._enqueue(_Request(script, (len(keys), *keys, *arguments)))
+
+    def fail_waiting(self, error: BaseException) -> None:
+        """Fail at once what has not been sent yet."""
+        while self._waiting:
+            self._waiting.popleft().fail(error)
+
+    async def close(self) -> None:
+        self._closed = True
+        self.fail_waiting(RedisAway("closing"))
+        for batch in list(self._batches):
+            batch.cancel()
+        await asyncio.gather(*self._batches, return_exceptions=True)
+        for connection in self._idle:
+            await connection.disconnect(nowait=True)
+
+    def _enqueue(self, request: _Request) -> asyncio.Future[Reply]:
+        if self._closed or len(self._waiting) >= MAX_WAITING:
+            raise RedisAway("closed" if self._closed else "too many requests are waiting")
+        self._waiting.append(request)
+        if not self._flush_is_due and len(self._batches) < MAX_CONNECTIONS:
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+        return request.future
+
+    def _flush(self) -> None:
+        self._flush_is_due = False
+        while self._waiting and len(self._batches) < MAX_CONNECTIONS and not self._closed:
+            count = min(MAX_BATCH, len(self._waiting))
+            batch = [self._waiting.popleft() for _ in range(count)]
+            task = asyncio.create_task(self._send(batch), name="memory-batch")
+            self._batches.add(task)
+            task.add_done_callback(self._sent)
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._flush()
+
+    async def _send(self, batch: list[_Request]) -> None:
+        try:
+            connection = self._idle.pop() if self._idle else self._new_connection()
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._pool.ensure_connection(connection)
+                async with asyncio.timeout(EXCHANGE_SECONDS):
+                    refusal = await self._exchange(connection, batch)
+            except BaseException:
+                # Replies may still be on their way: the next request would read them as its own.
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                self._idle.append(connection)
+        except (exceptions.RedisError, OSError) as error:  # a TimeoutError is an OSError
+            self._failed(batch, error)
+        except asyncio.CancelledError as error:
+            self._failed(batch, error)
+            raise
+        else:
+            if refusal is None:
+                self._on_success()
+            else:
+                self._on_failure(refusal)
+
+    def _new_connection(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    async def _exchange(
+        self, connection: AbstractConnection, batch: list[_Request]
+    ) -> exceptions.ResponseError | None:
+        """Send and answer them; gives an error that Redis answered, if any."""
+        await connection.send_packed_command(b"".join([request.packed() for request in batch]))
+        refusal, unknown = await self._answers(connection, batch)
+        if unknown:  # a new Redis, or SCRIPT FLUSH; nothing of them has run
+            packed = b"".join([request.packed(whole=True) for request in unknown])
+            await connection.send_packed_command(packed)
+            second, _ = await self._answers(connection, unknown)
+            refusal = refusal or second
+        return refusal
+
+    async def _answers(
+        self, connection: AbstractConnection, batch: list[_Request]
+    ) -> tuple[exceptions.ResponseError | None, list[_Request]]:
+        refusal, unknown = None, []
+        for request in batch:
+            try:
+                request.answer(await connection.read_response(disable_decoding=True))
+            except exceptions.NoScriptError:
+                unknown.append(request)
+            except exceptions.ResponseError as error:
+                refusal = refusal if request.may_be_refused else error
+                request.fail(error)
+        return refusal, unknown
+
+    def _failed(self, batch: list[_Request], error: BaseException) -> None:
+        self._on_failure(error)
+        for request in batch:
+            request.fail(error)

@@ -1,0 +1,54 @@
+-- Add a message that the permanent store has. Answers what became of it: 'added', 'there' (already),
+-- 'trimmed' (older than all that is kept), 'refused' (of an older revision), or why the three keys
+-- were dropped: 'absent', 'broken', 'stale'.
+-- ARGV: ttl, max messages, entry, id hash, order key, revision, answers (-1: it is a question)
+local ttl, max = ARGV[1], tonumber(ARGV[2])
+local entry, hash, order = ARGV[3], ARGV[4], ARGV[5]
+local revision, answers = tonumber(ARGV[6]), tonumber(ARGV[7])
+
+local function dropped(why)
+  drop()
+  return why
+end
+
+local now = standing()
+-- Also when nothing is there: whoever is loading right now may have read before this message was.
+if now.condition ~= 'whole' then return dropped(now.condition) end
+if revision > now.revision then return dropped('stale') end
+if revision < now.revision then return 'refused' end
+
+-- Walk back to the place where it belongs; almost always that is the end.
+local place, i, current = nil, -1, now.last
+while current do
+  local its_hash, its_order = header(current)
+  if not its_order or its_order < order then break end
+  if its_order == order then
+    if its_hash ~= hash then return dropped('stale') end
+    refresh(ttl)
+    return 'there'
+  end
+  place, i = current, i - 1
+  current = redis.call('LINDEX', messages, i)
+end
+local trimmed = not current and redis.call('LLEN', messages) >= max
+
+-- What must have come before it has to be here, else Redis has lost something meanwhile.
+if answers < 0 then
+  local n = math.ceil(tonumber(order, 16) / 2)
+  if last_turn() < n - 1 then return dropped('stale') end
+elseif now.answers ~= answers - 1 and not (trimmed and now.answers >= answers) then
+  return dropped('stale')
+end
+
+if not trimmed then
+  if place then
+    redis.call('LINSERT', messages, 'BEFORE', place, entry)
+  else
+    redis.call('RPUSH', messages, entry)
+  end
+  redis.call('LTRIM', messages, -max, -1)
+end
+if answers > now.answers then redis.call('SET', turns, answers) end
+redis.call('DEL', loading)
+refresh(ttl)
+return trimmed and 'trimmed' or 'added'

@@ -17,7 +17,7 @@ test:  ## Install what the tests need and run them all; ARGS="tests/server -k gu
 
 check:  ## Lint, formatting, types, and who may import whom
 	@scripts/setup.sh requirements-dev.txt
-	.venv/bin/ruff check .
+	.venv/bin/ruff check --no-cache .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest -q tests/test_imports.py

@@ -1,0 +1,65 @@
+"""Real parts for the acceptance tests: a provider over HTTP, Redis, MongoDB, the server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.app import App
+from tests.support.mongod import Mongod
+from tests.support.provider import Provider
+from tests.support.redis_server import RedisServer
+
+StartApp = Callable[..., App]
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    provider = Provider()
+    await provider.start()
+    yield provider
+    await provider.stop()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of the test's own: it may be killed and emptied."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    """One replica set for all; a test that kills it starts it again."""
+    with Mongod(tmp_path_factory.mktemp("mongod")) as server:
+        yield server
+
+
+@pytest.fixture
+def start_app(tmp_path: Path) -> Iterator[StartApp]:
+    """Starts servers; each ends with the test. Two of them on one machine share no DATA_DIR
+    unless the test says so."""
+    with ExitStack() as running:
+        count = 0
+
+        def start(data_dir: Path | None = None, **settings: str) -> App:
+            nonlocal count
+            count += 1
+            app = App(data_dir or tmp_path / f"data-{count}", **settings)
+            running.push(app.__exit__)
+            return app.start()
+
+        yield start
+
+
+def with_provider(provider: Provider, **settings: str) -> dict[str, str]:
+    """The settings of a server that asks this provider."""
+    return {
+        "OPENAI_API_KEY": "test",
+        "OPENAI_BASE_URL": provider.base_url,
+        "OPENAI_MODEL": "test-model",
+        **settings,
+    }

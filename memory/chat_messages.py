@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from copy import deepcopy
 from typing import Any, cast, get_args
 
 from langchain_core.messages import (
@@ -58,10 +59,12 @@ def to_record(message: BaseMessage, *, fallback_id: str | None = None) -> Messag
 
 
 def to_langchain(message: Message) -> BaseMessage:
+    """A message of the caller's own: nothing in it is shared with the record."""
     if message.type == "remove":
         return RemoveMessage(id=message.id)
-    details: dict[str, Any] = message.details
-    return _CLASSES[message.type](content=message.content, id=message.id, **details)
+    content = message.content if isinstance(message.content, str) else deepcopy(message.content)
+    details: dict[str, Any] = deepcopy(message.details) if message.details else {}
+    return _CLASSES[message.type](content=content, id=message.id, **details)
 
 
 def from_dict(value: dict[str, Any], *, fallback_id: str) -> Message:

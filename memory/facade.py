@@ -17,7 +17,7 @@ from memory.cached import Cached
 from memory.changes import Change
 from memory.chat_messages import to_langchain, to_record
 from memory.claims import Claims
-from memory.entries import encode_message
+from memory.entries import decode_messages, encode_message
 from memory.link import RedisAway
 from memory.records import Message, Position, Summary, Transcript
 from memory.session import Session, State, url_without_password
@@ -97,8 +97,8 @@ class RedisConversationMemory:
 
         Never counts a turn. Raises ``TypeError`` for content that JSON can't carry.
         """
-        record = to_record(message)
-        encode_message(record)  # before anything is written, also while Redis is away
+        # As it will come back: a copy of its own, and refused before anything is written.
+        [record] = decode_messages([encode_message(to_record(message))])
         await self._change(conversation_id, Change(messages=[record]))
 
     async def get_conversation_history(self, conversation_id: str) -> list[BaseMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -32,21 +33,22 @@ class ChatAgent:
         idle_timeout: float,
         retry_within: float = Patience().retry_within,
     ) -> None:
-        """``idle_timeout`` and ``retry_within`` in seconds; ``summary_every_turns`` 0: no summary.
+        """``idle_timeout`` and ``retry_within`` in seconds. 0 means: no limit of the context, no
+        summary, no idle time-out.
 
         Takes over ``model``: ``close`` closes it.
         """
         self._memory = memory
         self._model = model
         self._system_prompt = system_prompt
-        self._budget = context_token_budget
-        self._patience = Patience(idle=idle_timeout, retry_within=retry_within)
+        self._budget = context_token_budget or sys.maxsize
+        self._patience = Patience(idle=idle_timeout or None, retry_within=retry_within)
         self._counter = TokenCounter()
         self._summariser = Summariser(
             memory,
             model.chat,
             every_turns=summary_every_turns,
-            token_budget=context_token_budget,
+            token_budget=self._budget,
             counter=self._counter,
             patience=self._patience,
         )

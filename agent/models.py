@@ -41,7 +41,7 @@ def choose_model(
 ) -> Model:
     """The provider's model, or without key and base URL the offline demo model.
 
-    ``idle_timeout`` is in seconds.
+    ``idle_timeout`` is in seconds; 0 for none.
     """
     if not api_key and not base_url:
         return demo_model()
@@ -67,7 +67,9 @@ def _openai_compatible(
     # The SDK's own default client is shared in the process and dies with its first event loop.
     # Reading waits a little longer than ``agent.streaming`` does, whose time-out has the say.
     client = openai.DefaultAsyncHttpxClient(
-        timeout=openai.Timeout(idle_timeout + 5.0, connect=_CONNECT_SECONDS)
+        timeout=openai.Timeout(
+            idle_timeout + 5.0 if idle_timeout else None, connect=_CONNECT_SECONDS
+        )
     )
     chat = ChatOpenAI(
         model=model_name,

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """How long to wait for a provider; all in seconds."""
 
-    idle: float = 60.0
-    """Between two chunks, and until the first."""
+    idle: float | None = 60.0
+    """Between two chunks, and until the first; None: for ever."""
     retry_within: float = 30.0
     """After this long no new try begins; also the longest retry-after that is waited for."""
     first_delay: float = 0.5
@@ -75,7 +75,7 @@ def _wait(failed: AnswerFailed, delay: float) -> float:
 
 
 async def _one_try(
-    model: BaseChatModel, messages: Sequence[BaseMessage], idle: float
+    model: BaseChatModel, messages: Sequence[BaseMessage], idle: float | None
 ) -> AsyncGenerator[AnswerChunk, None]:
     """Yields text as it comes and the usage at the end."""
     usage: dict[str, Any] | None = None

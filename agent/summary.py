@@ -40,6 +40,9 @@ MAX_RUNNING = 4
 # Conversations waiting for their turn; one that is turned away is due again with its next turn.
 MAX_WAITING = 200
 
+# However large a prompt may be, one request for a summary isn't: it is paid for, and waited for.
+MAX_REQUEST_TOKENS = 32_000
+
 PAGE = 200
 
 
@@ -62,11 +65,12 @@ class Summariser:
         self._model = model
         self._every = every_turns
         self._kept = min(KEPT_VERBATIM, max(every_turns - 1, 0))
-        self._budget = token_budget
-        self._max_chars = min(MAX_SUMMARY_CHARS, token_budget)
+        self._budget = min(token_budget, MAX_REQUEST_TOKENS)
+        self._max_chars = min(MAX_SUMMARY_CHARS, self._budget)
         self._counter = counter
         self._patience = patience
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closing = False
         self._slots = asyncio.Semaphore(MAX_RUNNING)
 
     def is_due(self, answers: int, summary: Summary | None) -> bool:
@@ -74,7 +78,8 @@ class Summariser:
 
     def start(self, conversation_id: str, at_least: Position) -> None:
         """Summarise in the background if it is due. Returns at once."""
-        if conversation_id in self._tasks or len(self._tasks) >= MAX_RUNNING + MAX_WAITING:
+        full = len(self._tasks) >= MAX_RUNNING + MAX_WAITING
+        if self._closing or full or conversation_id in self._tasks:
             return
         task = asyncio.create_task(self._run(conversation_id, at_least))
         self._tasks[conversation_id] = task
@@ -82,6 +87,7 @@ class Summariser:
 
     async def close(self) -> None:
         """End what runs; an unfinished summary is due again later."""
+        self._closing = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -115,7 +121,8 @@ class Summariser:
                 text = await self._ask(summary.text if summary else "", batch)
                 summary = Summary(
                     text=text,
-                    upto=upto if is_last else _end(batch),
+                    # What was read, which is less than ``upto`` where a turn there is still open.
+                    upto=_end(batch),
                     # Until the last batch it stays due, so that a crash in between is made good.
                     turns=answers if is_last else (summary.turns if summary else 0),
                     version=summary.version + 1 if summary else 1,
@@ -123,10 +130,14 @@ class Summariser:
                 revision = transcript.position.revision
                 if not await self._memory.save_summary(conversation_id, summary, revision=revision):
                     return
-        logger.info(
-            "The summary was renewed.",
-            extra={"action": "summary", "conversation_id": conversation_id, "upto": upto},
-        )
+                logger.info(
+                    "The summary was renewed.",
+                    extra={
+                        "action": "summary",
+                        "conversation_id": conversation_id,
+                        "version": summary.version,
+                    },
+                )
 
     def _covers_upto(self, transcript: Transcript) -> int:
         """The ``seq`` up to which to summarise: all but the last ``_kept`` answered exchanges."""

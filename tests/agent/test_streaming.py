@@ -233,6 +233,17 @@ async def test_a_slow_but_steady_stream_is_not_idle(
     assert "".join(chunk.text for chunk in chunks) == "x" * 8
 
 
+async def test_zero_switches_context_limit_and_idle_time_out_off(
+    make_agent: MakeAgent, provider: Provider, conversation: Conversation
+) -> None:
+    agent = make_agent(context_token_budget=0, idle_timeout=0)
+    conversation.exchange("x" * 100_000, "y" * 100_000)
+    provider.respond = lambda body: Script(["slow"], delay=0.2)
+    chunks = await collect(agent, conversation.ask("hello"))
+    assert chunks[0].text == "slow"
+    assert len(provider.requests[0].texts[1]) == 100_000
+
+
 async def test_a_slow_reader_is_not_taken_for_a_silent_provider(
     make_agent: MakeAgent, provider: Provider, conversation: Conversation
 ) -> None:

@@ -52,8 +52,11 @@ class RedisServer:
         assert self._process is not None, "not started"
         return self._process.pid
 
-    def start(self, *, timeout: float = 10.0) -> RedisServer:
-        """Returns when it answers (a Redis that is still loading its data does too)."""
+    def start(self, *options: str, timeout: float = 10.0) -> RedisServer:
+        """Returns when it answers (a Redis that is still loading its data does too).
+
+        ``options`` are for this start only.
+        """
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="mnemosio-redis-"))
         keep = ("yes", "always") if self._persistent else ("no", "everysec")
@@ -62,6 +65,7 @@ class RedisServer:
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)),
             *("--save", "", "--appendonly", keep[0], "--appendfsync", keep[1]),
             *self._options,
+            *options,
         ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         end = time.monotonic() + timeout

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from agent.answering import AnswerChunk, AnswerRequest
 from agent.chat import ChatAgent
 from agent.errors import AnswerFailed
@@ -32,12 +30,11 @@ class Conversation:
         self.summary: Summary | None = None
         self.saved: list[Summary] = []
         self.revision = 0
+        self.open_from: int | None = None
+        """From this ``seq`` on the store's turns are still open, and not given to a summary."""
         self.away = False
         self.claimed = False
         self.claims = 0
-        self.loading = asyncio.Event()
-        """Cleared, it holds ``messages_after``."""
-        self.loading.set()
 
     @property
     def turns(self) -> int:
@@ -84,8 +81,8 @@ class Conversation:
         )
 
     async def messages_after(self, conversation_id: str, seq: int, limit: int) -> list[Message]:
-        await self.loading.wait()
-        return [m for m in self.messages if (m.seq or 0) > seq][:limit]
+        end = self.open_from or 2 * self.turns + 1
+        return [m for m in self.messages if seq < (m.seq or 0) < end][:limit]
 
     async def save_summary(self, conversation_id: str, summary: Summary, *, revision: int) -> bool:
         expected = self.summary.version + 1 if self.summary else 1

@@ -215,6 +215,21 @@ async def test_a_long_backlog_is_summarised_in_rounds_each_within_the_budget(
     assert (conversation.saved[-1].turns, conversation.saved[-1].upto) == (311, 614)
 
 
+async def test_a_turn_still_open_is_not_taken_for_covered(
+    agent: ChatAgent, provider: Provider, conversation: Conversation
+) -> None:
+    conversation.open_from = 9
+    await fill(conversation, 9)
+    await conversation.turn(agent, "the tenth")
+    await quiet(agent)
+    assert [s.upto for s in conversation.saved] == [8]
+    conversation.open_from = None
+    await fill(conversation, 9)
+    await conversation.turn(agent, "the twentieth")
+    await quiet(agent)
+    assert sent_for_summary(provider.summaries[1].body)["user"][0] == "question 5"
+
+
 async def test_questions_without_an_answer_count_as_covered(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:

@@ -1,0 +1,123 @@
+"""docs/protocol.md says what the code does: its tables, read and held against it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from memory.records import Answer, Position, Turn, TurnError, question_of
+from server import errors, protocol
+from server.feed.log import Log
+from tests.server.test_protocol import CALLS, LATER, conversation, required, turn
+
+PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """The table under a heading: the name in each row's first cell, and the row's other cells."""
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows[2:]]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def names(cell: str) -> list[str]:
+    """What stands in backticks, without what stands in parentheses."""
+    return re.findall(r"`([^`]+)`", re.sub(r"\([^)]*\)", "", cell))
+
+
+def keys(text: str) -> set[str]:
+    return {part.strip() for part in text.split(",")}
+
+
+def test_the_calls_are_those_of_the_page() -> None:
+    assert list(table("Calls")) == list(CALLS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_has_the_fields_of_the_page(name: str) -> None:
+    fields = names(table("Calls")[name][0])
+    kind = CALLS[name]
+    assert {field.rstrip("?") for field in fields} == set(kind.__struct_fields__)
+    assert {field for field in fields if not field.endswith("?")} == required(kind)
+
+
+def test_bounds_and_defaults_are_those_of_the_page() -> None:
+    rows = table("Calls")
+    for name, row in rows.items():
+        for limit in re.findall(r"`limit\?` \(1–(\d+), default (\d+)\)", row[0]):
+            most, default = map(int, limit)
+            given: dict[str, Any] = dict.fromkeys(required(CALLS[name]), "a")
+            parsed: Any = protocol.parse(CALLS[name], (given,))
+            assert parsed.limit == default
+            protocol.parse(CALLS[name], (given | {"limit": most},))
+            with pytest.raises(errors.Invalid):
+                protocol.parse(CALLS[name], (given | {"limit": most + 1},))
+    bounds = re.search(r"1 to (\d+) characters, a title of 1 to (\d+), .* at most (\d+);", PAGE)
+    assert bounds is not None
+    assert tuple(map(int, bounds.groups())) == (
+        protocol.MAX_ID_CHARS,
+        protocol.MAX_TITLE_CHARS,
+        protocol.MAX_CURSOR_CHARS,
+    )
+    assert f"{protocol.MAX_PACKET_BYTES:,} bytes" in PAGE
+
+
+def test_the_error_codes_are_those_of_the_page() -> None:
+    kinds = errors.CallError.__subclasses__()
+    known = {kind.code: kind.retryable for kind in kinds}
+    assert {code: row[0] == "yes" for code, row in table("Errors").items()} == known
+    shape = errors.CallError("Wait.", field="x", retry_after=1.5).shape()
+    line = re.search(r"`error` is `\{([^}]+)\}`", PAGE)
+    assert line is not None
+    assert {key.rstrip("?") for key in keys(line[1])} == set(shape)
+    assert {key for key in keys(line[1]) if not key.endswith("?")} == set(errors.Busy().shape())
+
+
+def feed_of(*ends: Turn) -> dict[str, dict[str, Any]]:
+    """One payload of each event that a log makes of a turn that ends in these ways."""
+    events = []
+    for end in ends:
+        log = Log("c", Position(turn=end.n - 1), [])
+        queued = msgspec.structs.replace(end, status="queued", attempt=0)
+        running = msgspec.structs.replace(end, status="running")
+        events += [log.created(queued), log.queued(queued), log.started(running)]
+        events += [log.delta(running, 0, "So."), log.ended(end)]
+    return {event[1]: event[2] for event in events if event is not None}
+
+
+def test_the_feeds_events_are_those_of_the_page() -> None:
+    answer = Answer(message_id="a", content="So.", status="complete", created_at=1, usage={"n": 1})
+    error = TurnError(code="internal", message="No.", retryable=True)
+    feed = feed_of(
+        turn(status="completed", answer=answer),
+        turn(status="stopped"),
+        turn(status="failed", error=error),
+    )
+    rows = table("The feed")
+    assert set(feed) == set(rows)
+    for name, payload in feed.items():
+        fields = ["conversation_id", "cursor", *names(rows[name][0])]
+        assert {field.rstrip("?") for field in fields} == set(payload), name
+
+
+def test_the_shapes_are_those_of_the_page() -> None:
+    shapes = {
+        "conversation": protocol.conversation_shape(conversation()),
+        "message": protocol.message_shape("c", question_of(turn())),
+        "turn": protocol.turn_shape(turn()),
+    }
+    for name, shape in shapes.items():
+        line = re.search(rf"- {name}: `\{{([^}}]+)\}}`", PAGE)
+        assert line is not None
+        assert keys(line[1]) == set(shape)
+
+
+def test_the_page_says_what_is_not_there_yet() -> None:
+    later = {name for row in table("Not in this version") for name in names(f"`{row}`")}
+    assert set(LATER) <= later
+    assert not later & set(CALLS)

@@ -15,7 +15,7 @@ import random
 import secrets
 from collections.abc import Callable
 from typing import Literal, Protocol
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis import exceptions
 
@@ -168,4 +168,4 @@ def url_without_password(url: str) -> str:
     name = user.partition(":")[0]
     query = [pair for pair in parse_qsl(parts.query) if "password" not in pair[0].lower()]
     netloc = f"{name}{at}{host}" if name else host
-    return urlunsplit((parts.scheme, netloc, parts.path, urlencode(query), ""))
+    return f"{parts.scheme}://{netloc}{parts.path}{'?' if query else ''}{urlencode(query)}"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from memory import RedisConversationMemory
 from tests.support.archive import ArchiveInMemory
@@ -54,7 +56,8 @@ def _every_key_has_a_ttl(request: pytest.FixtureRequest) -> Iterator[None]:
     ]
     yield
     for server in servers:
-        with redis.Redis(port=server.port, socket_timeout=2) as client:
+        once = Retry(NoBackoff(), 0)
+        with redis.Redis(port=server.port, socket_timeout=2, retry=once) as client:
             try:
                 immortal = [key for key in client.scan_iter() if client.ttl(key) == -1]
             except redis.ConnectionError:

@@ -241,9 +241,11 @@ async def test_a_redis_that_is_still_loading_is_away(make: Make, archive: Archiv
         server.kill()
         server.start("--key-load-delay", "200")
         once = Retry(NoBackoff(), 0)
-        with redis.Redis(port=server.port, retry=once) as client:
-            with pytest.raises(redis.BusyLoadingError):
-                client.get("x")
+        with (
+            redis.Redis(port=server.port, retry=once) as client,
+            pytest.raises(redis.BusyLoadingError),
+        ):
+            client.get("x")
         for _ in range(3):
             await exchange(memory, archive)
         assert memory.state == "local"

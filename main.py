@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import uvloop
-from embedded.store import EmbeddedStore
 
 from agent.chat import ChatAgent
 from agent.models import choose_model
+from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
 from memory.errors import RememberingError
 from mongo.store import MongoStore

@@ -158,7 +158,10 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             socket.queue.put_nowait(None)
 
     async def close(self, timeout: float = 2.0) -> None:
-        """Let calls under way be answered, end all connections, and stop the service tasks."""
+        """Let calls under way be answered, end all connections, and stop the service tasks.
+
+        Harmless when repeated. ``timeout`` in seconds, for each of the first two.
+        """
         await self._calls.settle(timeout)
         for socket in list(self.eio.sockets.values()):
             socket.queue.put_nowait(None)
@@ -167,4 +170,5 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         while self.eio.sockets and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await self._calls.close()
-        await self.shutdown()
+        if self.eio.service_task_handle is not None:  # the library's shutdown fails without it
+            await self.shutdown()

@@ -1,0 +1,206 @@
+"""What is mended in python-socketio, held against the installed version."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+import socketio
+from aiohttp import web
+
+from server.transport import Answer, Transport, WireJson
+from tests.support.wait import wait_until
+
+
+class Served:
+    """A transport on a free port; every call is answered with its name and arguments."""
+
+    def __init__(self) -> None:
+        self.transport = Transport(cors_origins=())
+        self.transport.dispatch = self.answer
+        self.transport.on_connected = self.connected
+        self.sids: list[str] = []
+        self.left: list[str] = []
+        self.port = 0
+        self.transport.on("connect", self.connecting)
+        self.transport.on("disconnect", self.disconnected)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def connecting(self, sid: str, environ: Any, auth: Any) -> None:
+        if auth and auth.get("refuse"):
+            raise socketio.exceptions.ConnectionRefusedError("no", {"code": "unauthorized"})
+
+    async def disconnected(self, sid: str, reason: str) -> None:
+        self.left.append(sid)
+
+    def connected(self, sid: str) -> None:
+        self.sids.append(sid)
+        self.transport.deliver("session", {"first": True}, [sid])
+
+    async def answer(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Answer:
+        def then() -> None:
+            self.transport.deliver("after", {"n": 1}, [sid])
+            self.transport.deliver("after", {"n": 2}, [sid])
+
+        return Answer({"name": name, "arguments": list(arguments)}, then)
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    served = Served()
+    app = web.Application()
+    served.transport.attach(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    served.port = runner.addresses[0][1]
+    yield served
+    await served.transport.close()
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def raw(served: Served) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """A websocket that has sent nothing yet; engine.io's open packet is read."""
+    url = f"{served.url}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+        assert (await socket.receive_str()).startswith("0{")
+        yield socket
+
+
+@asynccontextmanager
+async def joined(served: Served) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    async with raw(served) as socket:
+        await socket.send_str("40")
+        assert (await socket.receive_str()).startswith("40{")
+        assert await socket.receive_str() == '42["session",{"first":true}]'
+        yield socket
+
+
+async def test_the_first_event_follows_the_connect_answer(served: Served) -> None:
+    async with joined(served):
+        assert len(served.sids) == 1
+
+
+async def test_what_follows_an_answer_comes_after_it_and_in_order(served: Served) -> None:
+    async with joined(served) as socket:
+        await socket.send_str('427["some:call",{"a":1}]')
+        assert await socket.receive_str() == '437[{"name":"some:call","arguments":[{"a":1}]}]'
+        assert await socket.receive_str() == '42["after",{"n":1}]'
+        assert await socket.receive_str() == '42["after",{"n":2}]'
+
+
+@pytest.mark.parametrize(
+    "packet",
+    ["427[]", "427{}", "427[7]", '427[["x"]]', '427[{"x":1},2]', "427[null]", "427"],
+)
+async def test_a_call_without_a_proper_name_is_answered(served: Served, packet: str) -> None:
+    async with joined(served) as socket:
+        await socket.send_str(packet)
+        assert (await socket.receive_str()).startswith("437[{")
+        assert len(served.left) == 0
+
+
+@pytest.mark.parametrize(
+    "packet", ["4", "49", "4abc", '42["x"', "42" + "[" * 100_000, '4/other,["x"]', "451-[", "9"]
+)
+async def test_garbage_leaves_the_connection_or_ends_it_but_hurts_nobody_else(
+    served: Served, packet: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with joined(served) as other, joined(served) as socket:
+        await socket.send_str(packet)
+        await other.send_str('421["hello"]')
+        assert (await other.receive_str()).startswith("431[")
+    await wait_until(lambda: len(served.left) == 2, "both have left")
+
+
+async def test_the_connection_is_not_compressed(served: Served) -> None:
+    url = f"{served.url}/socket.io/?EIO=4&transport=websocket"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(url, compress=15) as socket,
+    ):
+        assert socket.compress == 0
+
+
+async def test_a_refused_client_hears_why_and_leaves_nothing_behind(served: Served) -> None:
+    async with raw(served) as socket:
+        await socket.send_str('40{"refuse":true}')
+        answer = await socket.receive_str()
+        assert answer.startswith("44")
+        assert json.loads(answer[2:])["data"] == {"code": "unauthorized"}
+    manager = served.transport.manager
+    await wait_until(lambda: not served.transport.eio.sockets, "the socket is gone")
+    assert not manager.pending_connect.get("/")
+    assert served.sids == []
+
+
+async def test_a_dropped_client_gets_what_was_queued_and_comes_back_by_itself(
+    served: Served,
+) -> None:
+    client = socketio.AsyncClient(reconnection_delay=0.05, randomization_factor=0)
+    heard: list[dict[str, Any]] = []
+    client.on("last words", heard.append)
+    await client.connect(served.url, transports=["websocket"])
+    [sid] = served.sids
+    served.transport.deliver("last words", {"bye": 1}, [sid])
+    served.transport.drop(sid)
+    await wait_until(lambda: len(served.sids) == 2, "the client is back")
+    assert heard == [{"bye": 1}]
+    assert served.left == [sid]
+    await client.disconnect()
+
+
+async def test_closing_is_quick_even_with_a_client_that_does_not_answer(served: Served) -> None:
+    async with joined(served), joined(served):
+        # These clients read nothing any more, so they never answer the closing handshake.
+        begun = time.monotonic()
+        await served.transport.close()
+        assert time.monotonic() - begun < 5
+
+
+async def test_a_client_that_left_is_forgotten(served: Served) -> None:
+    async with joined(served):
+        pass
+    await wait_until(lambda: served.left == served.sids, "it has left")
+    await wait_until(lambda: not served.transport.eio.sockets, "its socket is gone")
+    served.transport.deliver("to nobody", {}, served.sids)
+    assert served.transport.environ == {}
+
+
+def test_json_takes_what_orjson_refuses() -> None:
+    assert WireJson.loads('"\\ud83d x"') == "\ufffd x"
+    assert WireJson.loads(b'{"\\ud83d": ["\\udc00"]}') == {"\ufffd": ["\ufffd"]}
+    assert WireJson.loads(str(2**80)) == 2**80
+    with pytest.raises(ValueError, match=r"nested|unexpected|Expecting"):
+        WireJson.loads("[" * 100_000)
+    with pytest.raises(ValueError, match=r"nested|unexpected|Expecting"):
+        WireJson.loads("{")
+
+
+async def test_a_call_under_way_is_answered_before_the_transport_closes(served: Served) -> None:
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow(sid: str, name: Any, arguments: tuple[Any, ...]) -> Answer:
+        begun.set()
+        await gate.wait()
+        return Answer({"slow": True})
+
+    served.transport.dispatch = slow
+    async with joined(served) as socket:
+        await socket.send_str('423["slow"]')
+        await begun.wait()
+        closing = asyncio.create_task(served.transport.close())
+        gate.set()
+        assert await socket.receive_str() == '433[{"slow":true}]'
+        await socket.close()
+        await closing

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -139,8 +140,9 @@ class Database:
     def _make_file(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Conversations are nobody else's business on this machine.
-            self.path.touch(mode=0o600)
+            # Conversations are nobody else's business on this machine. Opened here first, because
+            # aiosqlite leaves a thread behind when SQLite can't open a file.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise not_writable(self.path) from error
 

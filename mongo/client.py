@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient as Driver
 from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import ConfigurationError, PyMongoError
 
 from memory.errors import Unavailable
 from mongo.collections import Collections, Document
@@ -73,18 +74,23 @@ class Connection:
         # At DEBUG the driver logs whole commands, and with them people's messages.
         logging.getLogger("pymongo").setLevel(logging.INFO)
         if self._client is None:
-            with driver_errors_wrapped():
-                self._client = self._driver(self._uri, **OPTIONS)
+            self._client = self._new_client()
             self._collections = Collections.of(self._client[self._database])
         await self._make_indexes()
 
     async def close(self) -> None:
         client, self._client, self._collections = self._client, None, None
         self._has_indexes = False
-        if client is not None:
-            closing = client.close()
-            if inspect.isawaitable(closing):  # PyMongo's; Motor closes at once
-                await closing
+        if client is None:
+            return
+        try:
+            async with asyncio.timeout(OPERATION_SECONDS):
+                if inspect.iscoroutinefunction(client.close):  # PyMongo's
+                    await client.close()
+                else:  # Motor's would hold up the event loop for as long as a server is silent
+                    await asyncio.to_thread(client.close)
+        except (PyMongoError, TimeoutError):
+            logger.warning("MongoDB's driver did not close in time")
 
     @asynccontextmanager
     async def operation(self) -> AsyncIterator[Collections]:
@@ -101,6 +107,13 @@ class Connection:
                 if not self._has_indexes:
                     await self._make_indexes()
                 yield collections
+
+    def _new_client(self) -> Any:
+        with driver_errors_wrapped():
+            try:
+                return self._driver(self._uri, **OPTIONS)
+            except ValueError as error:  # a port that is no number, say
+                raise ConfigurationError from error
 
     async def _make_indexes(self) -> None:
         # Without its unique indexes the store would accept what it must refuse, so a server that

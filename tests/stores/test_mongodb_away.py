@@ -1,0 +1,267 @@
+"""MongoDB killed, frozen, not there yet, or its replies lost: said within seconds, and healed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pymongo import AsyncMongoClient
+
+from memory.errors import DuplicateMessage, DuplicateNumber, RememberingError, Unavailable
+from mongo.client import DEFAULT_DRIVER, DriverFactory
+from mongo.store import MongoStore
+from server.stores import Store
+from tests.stores.conftest import connected
+from tests.stores.lossy import LossyWay
+from tests.stores.samples import (
+    LEASE,
+    ME,
+    OTHER,
+    USER,
+    a_conversation,
+    a_turn,
+    an_answer,
+    claimed,
+    closed,
+    finished,
+    inserted,
+    new_id,
+)
+from tests.support.mongod import Mongod
+from tests.support.wait import wait_until
+
+# How long a caller may be left without an answer.
+SOME_SECONDS = 6.0
+
+
+@pytest.fixture
+def own_mongod(tmp_path: Path) -> Iterator[Mongod]:
+    """One that the test may treat badly."""
+    with Mongod(tmp_path / "mongod") as server:
+        yield server
+
+
+async def works(store: Store) -> bool:
+    try:
+        await store.ping()
+    except Unavailable:
+        return False
+    return True
+
+
+async def assert_unavailable(store: Store, turn: Any) -> None:
+    """Whatever is asked, and much of it at once."""
+    began = time.monotonic()
+    outcomes = await asyncio.gather(
+        store.ping(),
+        store.conversations.get("c1", USER),
+        store.conversations.list(USER, before=None, limit=5),
+        store.conversations.create(new_id(), USER, "", digest=None, at=1),
+        store.load("c1", 50),
+        store.turns.last("c1"),
+        store.turns.adrift(5),
+        store.turns.renew([turn.id], ME, lease_ms=LEASE),
+        store.turns.finish(turn, "completed", an_answer(turn)),
+        store.secret("guests"),
+        *(store.turns.insert(a_turn(new_id()), lease_ms=LEASE) for _ in range(50)),
+        return_exceptions=True,
+    )
+    assert time.monotonic() - began < SOME_SECONDS
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+
+
+def impatient(driver: DriverFactory) -> DriverFactory:
+    """It gives up, or stops trying again, after less than a second."""
+
+    def make(uri: str, **options: Any) -> Any:
+        return driver(uri, **{**options, "timeoutMS": 700})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "driver", [DEFAULT_DRIVER, impatient(AsyncMongoClient)], ids=["motor", "pymongo"]
+)
+async def test_a_frozen_or_killed_server_is_unavailable_within_seconds_and_works_when_back(
+    own_mongod: Mongod, driver: DriverFactory
+) -> None:
+    async with connected(MongoStore(own_mongod.uri, "test", driver=driver)) as store:
+        turn = await inserted(store, a_turn("c1", status="running"))
+
+        own_mongod.pause()
+        await assert_unavailable(store, turn)
+        own_mongod.resume()
+        await wait_until(lambda: works(store), "the thawed server is used again")
+        assert await store.turns.get("c1", turn.id) is not None
+
+        own_mongod.kill()
+        await assert_unavailable(store, turn)
+        own_mongod.start()
+        await wait_until(lambda: works(store), "the restarted server is used again")
+        kept = await store.turns.get("c1", turn.id)
+        assert kept is not None
+        await closed(store, await finished(store, turn))
+
+
+async def test_a_store_begun_while_mongodb_is_away_serves_when_it_comes(tmp_path: Path) -> None:
+    server = Mongod(tmp_path / "mongod")
+    store = MongoStore(server.uri, "test")
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await store.connect()
+    with pytest.raises(Unavailable):
+        await store.turns.last("c1")
+    assert time.monotonic() - began < 2 * SOME_SECONDS
+    with server:
+        await wait_until(lambda: works(store), "the server that came is used")
+        await inserted(store, a_turn("c1", 1))
+        with pytest.raises(DuplicateNumber):  # so the indexes were made
+            await store.turns.insert(a_turn("c1", 1), lease_ms=LEASE)
+        await store.close()
+
+
+async def test_nothing_acknowledged_is_lost_when_a_single_server_is_killed(
+    tmp_path: Path,
+) -> None:
+    with Mongod(tmp_path / "mongod", replica_set=False) as server:
+        async with connected(MongoStore(server.uri, "test")) as store:
+            turns = [a_turn(new_id()) for _ in range(50)]
+            await asyncio.gather(*(inserted(store, turn) for turn in turns))
+            server.kill()
+            server.start()
+            await wait_until(lambda: works(store), "the restarted server is used again")
+            for turn in turns:
+                assert await store.turns.last(turn.conversation_id) == turn
+
+
+@pytest.fixture
+async def way(mongod: Mongod) -> AsyncIterator[LossyWay]:
+    async with LossyWay(mongod.port) as lossy:
+        yield lossy
+
+
+@pytest.fixture
+async def far_store(way: LossyWay, mongo_database: str) -> AsyncIterator[Store]:
+    """A store whose way to MongoDB loses replies."""
+    uri = f"mongodb://127.0.0.1:{way.port}/?directConnection=true"
+    driver = impatient(DEFAULT_DRIVER)
+    async with connected(MongoStore(uri, mongo_database, driver=driver)) as opened:
+        yield opened
+
+
+async def losing_the_reply(way: LossyWay, marker: str, call: Callable[[], Awaitable[Any]]) -> Any:
+    """The call's second outcome; the first was done, and nobody heard of it."""
+    way.lost = marker.encode()
+    with pytest.raises(Unavailable):
+        await call()
+    assert way.losses > 0
+    way.lost = None
+    return await call()
+
+
+async def test_a_conversation_made_again_after_a_lost_reply_is_the_same(
+    way: LossyWay, far_store: Store
+) -> None:
+    async def create() -> Any:
+        return await far_store.conversations.create("c1", USER, "mark", digest="d", at=1)
+
+    conversation, was_made = await losing_the_reply(way, "mark", create)
+    assert not was_made
+    assert conversation == await far_store.conversations.get("c1", USER)
+
+
+async def test_a_turn_inserted_again_after_a_lost_reply_is_recognised(
+    way: LossyWay, far_store: Store
+) -> None:
+    turn = a_turn("c1", content="mark", status="running")
+
+    async def insert() -> None:
+        await far_store.turns.insert(turn, lease_ms=LEASE)
+
+    with pytest.raises(DuplicateMessage):
+        await losing_the_reply(way, "mark", insert)
+    # At once, and certain to survive: its replay may be acknowledged.
+    assert await far_store.turns.by_message(USER, turn.question.message_id) == turn
+    assert await far_store.turns.before("c1", None, 5) == [turn]
+
+
+async def test_an_answer_finished_again_after_a_lost_reply_counts_once(
+    way: LossyWay, far_store: Store
+) -> None:
+    conversation_id = await a_conversation(far_store)
+    turn = await inserted(far_store, a_turn(conversation_id, status="running"))
+
+    async def finish() -> Any:
+        return await far_store.turns.finish(turn, "completed", an_answer(turn, "mark"))
+
+    ended = await losing_the_reply(way, "mark", finish)
+    assert (ended.status, ended.answers) == ("completed", 1)
+
+    async def close() -> None:
+        await far_store.turns.close(ended)
+
+    await losing_the_reply(way, "updated_at", close)
+    conversation = await far_store.conversations.get(conversation_id, USER)
+    assert conversation.position.answers == 1
+    assert await far_store.turns.open_turns(conversation_id) == []
+
+
+async def test_a_claim_whose_reply_was_lost_is_not_given_twice(
+    way: LossyWay, far_store: Store
+) -> None:
+    # Its claimant can't tell its own lost claim from one it made meanwhile: the lease decides.
+    turn = await inserted(far_store, a_turn("c1"))
+
+    async def claim() -> Any:
+        return await far_store.turns.claim(turn, "mark:1", lease_ms=1)
+
+    assert await losing_the_reply(way, "mark:1", claim) is None
+    [adrift] = await wait_until(lambda: far_store.turns.adrift(5), "the lost claim's lease is over")
+    assert adrift == msgspec.structs.replace(turn, status="running", attempt=1, owner="mark:1")
+    assert (await claimed(far_store, adrift, OTHER)).attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mongodb://db.example:27017", "MongoDB at db.example:27017, database chat"),
+        ("mongodb://u:p%40ss@a:1,b:2/chat?w=1", "MongoDB at a:1,b:2, database chat"),
+        ("mongodb+srv://u:pass@cluster.example/?x=y@z", "MongoDB, database chat"),
+        ("mongodb://u:pa/ss@host/", "MongoDB, database chat"),
+        ("mongodb://u:pa?ss@host/", "MongoDB, database chat"),
+        ("mongodb://u:pa@ss@host/", "MongoDB, database chat"),
+        ("pass", "MongoDB, database chat"),
+    ],
+)
+def test_its_description_names_the_hosts_and_never_a_password(uri: str, shown: str) -> None:
+    assert MongoStore(uri, "chat").description == shown
+
+
+@pytest.mark.parametrize(
+    "uri", ["mongodb://", "mongodb://u:pa@ss@host/", "mongodb://h:pass", "x://pass"]
+)
+async def test_a_connection_string_that_wont_do_is_refused_without_repeating_it(uri: str) -> None:
+    with pytest.raises(RememberingError, match="connection string") as refusal:
+        await MongoStore(uri, "chat").connect()
+    assert not isinstance(refusal.value, Unavailable)
+    assert "pa" not in str(refusal.value)
+
+
+async def test_a_closed_store_is_unavailable_and_opens_again(
+    mongod: Mongod, mongo_database: str
+) -> None:
+    store = MongoStore(mongod.uri, mongo_database)
+    with pytest.raises(Unavailable, match="not open"):
+        await store.ping()
+    async with connected(store):
+        await store.connect()
+        kept = await inserted(store, a_turn("c1"))
+    with pytest.raises(Unavailable, match="not open"):
+        await store.turns.insert(a_turn("c2"), lease_ms=LEASE)
+    async with connected(store):
+        assert await store.turns.last("c1") == kept

@@ -1,8 +1,8 @@
 """What one event loop holds open: the link to Redis, and the task that brings Redis back.
 
 The breaker lives here. While it is open (``connected`` is False) nothing is asked of Redis, so an
-outage costs nothing. It opens at once on a refusal or a lost connection, after several in a row on
-time-outs (one may be a pause of our own process). It closes in this order: a probe that *writes*
+outage costs nothing. It opens at once on a refusal or a lost connection, and on the second time-out
+in a row (one may be a pause of our own process). It closes in this order: a probe that *writes*
 succeeds (PING passes on a read-only, full or failing Redis), what the outage made stale is
 repaired, and only then Redis is used again; closing first would serve what is stale.
 """
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 State = Literal["redis", "local"]
 
-TIMEOUTS_TO_OPEN = 3
+TIMEOUTS_TO_OPEN = 2
 PROBE_SECONDS = (0.1, 0.2)
 """Jittered, so that many servers don't fall on a returning Redis in one instant."""
 
@@ -54,6 +54,7 @@ class Session:
         self._on_change = on_change
         self._link = Link(url, on_success=self._succeeded, on_failure=self._failed)
         self._timeouts = 0
+        self._last_timeout = 0.0
         self._announced = asyncio.Event()
         self._wanted = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep(), name="memory-redis-keeper")
@@ -135,13 +136,16 @@ class Session:
     def _succeeded(self) -> None:
         self._timeouts = 0
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, begun: float) -> None:
         if not self.connected:
             return
-        self._timeouts += 1
-        is_timeout = isinstance(error, TimeoutError | exceptions.TimeoutError)
-        if is_timeout and self._timeouts < TIMEOUTS_TO_OPEN:
-            return
+        if isinstance(error, TimeoutError | exceptions.TimeoutError):
+            # A pause of our own process times out everything under way: that is one.
+            if begun >= self._last_timeout:
+                self._timeouts += 1
+                self._last_timeout = self.loop.time()
+            if self._timeouts < TIMEOUTS_TO_OPEN:
+                return
         self.connected = False
         self._link.fail_waiting(error)
         self._wanted.set()

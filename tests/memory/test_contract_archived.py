@@ -290,3 +290,14 @@ async def test_a_message_without_its_number_is_refused(memory: RedisConversation
     message = Message(id="m", type="human", content="?")
     with pytest.raises(ValueError, match="number"):
         await memory.remember("c", message, Position())
+
+
+async def test_a_reader_who_has_not_heard_of_an_edit_gets_it(
+    memory: RedisConversationMemory, archive: ArchiveInMemory
+) -> None:
+    await exchange(memory, archive, 2)
+    before = archive.position("c")
+    edited = archive.rewrite("c")
+    await memory.read("c", at_least=edited)
+    assert (await memory.read("c", at_least=before)).messages == archive.messages("c")
+    assert archive.loads == 2

@@ -447,3 +447,32 @@ async def test_random_faults_leave_nothing_lost_doubled_or_stale(make: Make) -> 
                     assert transcript.messages == archive.messages(name)[-50:]
                     assert transcript.position == archive.position(name)
             assert exchanges > 100
+
+
+async def test_a_pause_of_our_own_process_is_no_outage(
+    memory: RedisConversationMemory, archive: ArchiveInMemory
+) -> None:
+    names = [f"c{n}" for n in range(600)]  # several batches are under way at a time
+    for name in names:
+        archive.fill(name, 1)
+    reads = [asyncio.create_task(memory.read(name)) for name in names]
+    await wait_until(lambda: memory.counts["loaded"], "some are under way", interval=0)
+    time.sleep(0.7)
+    for name, transcript in zip(names, await asyncio.gather(*reads), strict=True):
+        assert transcript.messages == archive.messages(name)
+    assert memory.state == "redis"
+
+
+async def test_long_conversations_are_no_outage(
+    make: Make, server: RedisServer, archive: ArchiveInMemory
+) -> None:
+    memory = make(redis_url=server.url, archive=archive)
+    names = [f"c{n}" for n in range(10)]
+    for name in names:
+        for _ in range(25):
+            archive.answer(name, archive.ask(name, "x" * 100_000)[1].turn, "y" * 100_000)
+        await memory.read(name)
+    transcripts = await asyncio.gather(*(memory.read(name) for name in names * 3))
+    assert [t.messages for t in transcripts] == [archive.messages(name) for name in names * 3]
+    assert memory.state == "redis"
+    assert memory.counts["failed"] == 0

@@ -19,7 +19,15 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-PAGE_FILES = {"/": "index.html", "/chat.js": "chat.js", "/chat.css": "chat.css"}
+PAGE_FILES = {
+    "/": "index.html",
+    "/chat.css": "chat.css",
+    "/chat.js": "chat.js",
+    "/conversation.js": "conversation.js",
+    "/drawing.js": "drawing.js",
+    "/socket.js": "socket.js",
+    "/icon.svg": "icon.svg",
+}
 
 
 def add_routes(app: web.Application, health: Health, page: Path) -> None:

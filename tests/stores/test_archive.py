@@ -101,6 +101,7 @@ async def test_messages_after_a_seq_come_ascending_up_to_the_limit(store: Store)
     assert await seqs(1, 50) == [2, 3, 5, 6, 7, 8]
     assert await seqs(2, 3) == [3, 5, 6]
     assert await seqs(3, 2) == [5, 6]
+    assert await seqs(3, 1) == [5]
     assert await seqs(4, 1) == [5]
     assert await seqs(8, 50) == []
 

@@ -78,6 +78,18 @@ async def test_a_file_locked_for_long_is_unavailable_and_works_again_afterwards(
         await store.turns.insert(a_turn("c2"), lease_ms=1_000)
 
 
+async def test_a_write_that_sqlite_cant_express_fails_alone(tmp_path: Path) -> None:
+    async with connected(EmbeddedStore(tmp_path / "store.db")) as store:
+        turns = [a_turn(f"c{i}", created_at=2**70 if i == 2 else i) for i in range(5)]
+        outcomes = await asyncio.gather(
+            *(inserted(store, turn) for turn in turns), return_exceptions=True
+        )
+        assert isinstance(outcomes.pop(2), OverflowError)
+        turns.pop(2)
+        assert outcomes == turns
+        assert [await store.turns.last(turn.conversation_id) for turn in turns] == turns
+
+
 @contextmanager
 def a_full_disk(largest_file: int) -> Iterator[None]:
     """No file of this process may grow past so many bytes."""

@@ -92,6 +92,17 @@ async def test_answers_are_counted_from_turn_to_turn_with_and_without_answer(
     assert counts == [1, 1, 2, 3, 3]
 
 
+async def test_turns_of_two_servers_that_end_at_once_all_end(
+    two_stores: tuple[Store, Store],
+) -> None:
+    turns = [a_turn(f"c{i}", status="running") for i in range(60)]
+    await asyncio.gather(*(inserted(two_stores[0], turn) for turn in turns))
+    ended = await asyncio.gather(
+        *(finished(two_stores[i % 2], turn) for i, turn in enumerate(turns))
+    )
+    assert [turn.answers for turn in ended] == [1] * 60
+
+
 async def test_a_turn_stopped_while_it_waited_does_not_break_the_count(store: Store) -> None:
     first = await inserted(store, a_turn("c1", 1, status="running"))
     second = await inserted(store, a_turn("c1", 2))

@@ -8,8 +8,8 @@ from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, conversation_record, standing_record
 from memory.errors import NotFound
 from memory.records import Conversation, Summary, Turn
-from memory.storing import activity_of, require_same_request, require_text
-from memory.turn_archive import Standing
+from stores.rules import activity_of, require_same_request, require_text
+from stores.turn_archive import Standing
 
 # A purge removes this many turns at a time, so that other writes get their turn in between.
 PURGE_TURNS = 500

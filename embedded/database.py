@@ -21,7 +21,7 @@ import aiosqlite
 from embedded.errors import Unusable, not_writable, sqlite_errors_wrapped
 from embedded.schema import SCHEMA, VERSION
 from memory.errors import RememberingError, Unavailable
-from memory.group_commit import GroupCommit
+from stores.group_commit import GroupCommit
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import msgspec
 
 from embedded.database import Parameters
 from memory.records import Answer, Conversation, Position, Question, Summary, Turn, TurnError
-from memory.turn_archive import Standing
+from stores.turn_archive import Standing
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 

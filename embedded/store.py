@@ -8,7 +8,7 @@ from pathlib import Path
 from embedded.conversations import EmbeddedConversations
 from embedded.database import Database, Transaction, now
 from embedded.turns import EmbeddedTurns
-from memory.turn_archive import TurnArchive
+from stores.turn_archive import TurnArchive
 
 MAKE_ONCE = """
     INSERT INTO secrets (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING

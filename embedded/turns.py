@@ -13,7 +13,7 @@ from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
 from memory.records import Answer, Turn, TurnError, TurnStatus
-from memory.storing import (
+from stores.rules import (
     is_end_of,
     require_end,
     require_end_text,

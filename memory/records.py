@@ -144,7 +144,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     answer: Answer | None = None
     error: TurnError | None = None
     answers: int | None = None
-    """Answers in the conversation up to and including this turn; known once it has ended."""
+    """Answers in the conversation up to and including this turn; known once it has run to its end
+    (a turn that was stopped while it waited has none to count)."""
     created_at: int
 
 

@@ -17,7 +17,6 @@ from memory.errors import (
     RememberingError,
     Unavailable,
 )
-from memory.group_commit import GroupCommit
 from memory.records import Turn
 from mongo.client import OPERATION_SECONDS, Connection
 from mongo.collections import (
@@ -30,6 +29,7 @@ from mongo.collections import (
 )
 from mongo.documents import turn_document
 from mongo.errors import refusal
+from stores.group_commit import GroupCommit
 
 # 100 messages of 100,000 characters still fit one message to the server (48 MB) and its time.
 MOST_TOGETHER = 100

@@ -10,11 +10,11 @@ from pymongo.errors import DuplicateKeyError
 
 from memory.errors import NotFound
 from memory.records import Conversation, Summary, Turn
-from memory.storing import activity_of, require_same_request, require_text
-from memory.turn_archive import Standing
 from mongo.client import Connection
 from mongo.collections import ALIVE, Collections, Document
 from mongo.documents import conversation_document, conversation_record, standing_record
+from stores.rules import activity_of, require_same_request, require_text
+from stores.turn_archive import Standing
 
 # A purge removes this many turns at a time, so that no single operation outlasts its time.
 PURGE_TURNS = 500

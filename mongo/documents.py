@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from memory.records import Answer, Conversation, Position, Summary, Turn
-from memory.turn_archive import Standing
 from mongo.collections import Document
+from stores.turn_archive import Standing
 
 _RENAMED = {"id": "_id", "conversation_id": "conversation", "user_id": "user"}
 

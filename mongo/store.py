@@ -8,10 +8,10 @@ from contextlib import suppress
 from pymongo.errors import DuplicateKeyError
 
 from memory.errors import Unavailable
-from memory.turn_archive import TurnArchive
 from mongo.client import DEFAULT_DRIVER, Connection, DriverFactory, hosts_of
 from mongo.conversations import MongoConversations
 from mongo.turns import MongoTurns
+from stores.turn_archive import TurnArchive
 
 
 class MongoStore(TurnArchive):

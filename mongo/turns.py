@@ -10,12 +10,12 @@ from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from memory.records import ENDED, Answer, Turn, TurnError, TurnStatus
-from memory.storing import is_end_of, require_end, require_end_text, require_turn_text
 from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
 from mongo.collections import CURRENT, OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, turn_record
+from stores.rules import is_end_of, require_end, require_end_text, require_turn_text
 
 LEASE_OVER: Document = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)

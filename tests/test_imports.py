@@ -10,21 +10,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("server", "agent", "memory", "mongo", "embedded")
+PACKAGES = ("server", "agent", "memory", "mongo", "embedded", "stores")
 
-# What both stores share: the records, and what is decided about them without I/O. How memory itself
-# works is none of their business.
-SHARED = tuple(
-    f"memory.{name}"
-    for name in ("records", "errors", "archive", "turn_archive", "storing", "group_commit")
-)
+# What the stores may know of memory: the records. How memory works is none of their business.
+RECORDS = ("memory.records", "memory.errors", "memory.archive")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": PACKAGES,
     "server": ("server", "agent", "memory"),
     "agent": ("agent", "memory"),
     "memory": ("memory",),
-    "mongo": ("mongo", *SHARED),
-    "embedded": ("embedded", *SHARED),
+    "stores": ("stores", *RECORDS),
+    "mongo": ("mongo", "stores", *RECORDS),
+    "embedded": ("embedded", "stores", *RECORDS),
 }
 
 # Where each library is named: nobody else depends on it.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memory.errors import Duplicate, Unavailable
-from memory.group_commit import GroupCommit
+from stores.group_commit import GroupCommit
 
 
 class Recorder:

@@ -11,6 +11,7 @@ let nextPage = null; // of the list
 let health = {};
 let sending = false;
 let drawn = null;
+let spoken = null;
 const log = $("log");
 
 const storage = {
@@ -54,7 +55,7 @@ function received(name, payload) {
     say("The server is stopping. This page finds it again by itself.");
   } else if (name === "conversation:deleted") {
     listed.delete(payload.conversation_id);
-    if (payload.conversation_id === view.id) location.hash = "";
+    if (payload.conversation_id === view.id) leave();
     drawList();
   } else if (payload.conversation) {
     listed.set(payload.conversation.id, payload.conversation);
@@ -63,9 +64,9 @@ function received(name, payload) {
     if (name === "conversation:snapshot") view.snapshot(payload);
     else if (view.live && !view.apply(name, payload)) reopen();
     if (name === "message:created") touch(payload.message);
-    if (name === "turn:started") $("spoken").textContent = "Answering …";
-    if (name === "turn:failed") $("spoken").textContent = payload.error.message;
-    if (payload.message?.role === "assistant") $("spoken").textContent = payload.message.content;
+    if (name === "turn:started") speak("Answering …");
+    if (payload.message?.role === "assistant") speak(payload.message.content);
+    if (name === "turn:failed") speak(payload.error.message);
     draw();
   }
 }
@@ -83,7 +84,7 @@ async function open() {
     } catch (error) {
       if (error.retryable) await pause(1000);
       else if (opened === view) {
-        location.hash = "";
+        leave();
         notice("That conversation was deleted, or is somebody else's.");
       }
     }
@@ -106,8 +107,13 @@ function go() {
     open();
   }
   drawList();
-  draw();
+  paint();
   $("text").focus();
+}
+
+function leave() {
+  location.hash = "";
+  go(); // at once: the event of a changed hash comes a moment later
 }
 
 async function list(before) {
@@ -241,6 +247,13 @@ function say(text) {
   $("status").textContent = text;
 }
 
+// To screen readers; the log itself is too restless for them while an answer streams.
+function speak(text) {
+  $("spoken").textContent = text;
+  clearTimeout(spoken);
+  spoken = setTimeout(() => ($("spoken").textContent = ""), 2000);
+}
+
 function notice(text) {
   $("notice").textContent = text;
   $("notice").hidden = !text;
@@ -255,7 +268,7 @@ function tellHealth() {
 
 function grow() {
   $("text").style.height = "auto";
-  $("text").style.height = `${$("text").scrollHeight}px`;
+  $("text").style.height = `${$("text").scrollHeight + 2}px`; // its border is not in it
 }
 
 $("form").onsubmit = (event) => {
@@ -276,10 +289,8 @@ $("stop").onclick = () => {
 };
 $("earlier").onclick = earlier;
 $("more").onclick = () => list(nextPage);
-$("new").onclick = () => {
-  location.hash = "";
-  $("text").focus();
-};
+$("new").onclick = leave;
 $("menu").onclick = () => document.body.classList.toggle("menu");
 onhashchange = go;
+onbeforeunload = (event) => outbox.length && event.preventDefault(); // they would be lost
 go();

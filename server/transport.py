@@ -7,6 +7,7 @@ tests/server/test_transport.py holds it against the installed versions:
   event's name; and something can be done right *after* the answer went out (``Answer.then``),
   which a feed needs: the verdict first, then the events. Stock handlers can only return.
 - Events are encoded once and put straight into each connection's queue.
+- A connection's queue is bounded (``outbox.py``): who does not read is cut off, and comes back.
 - permessage-deflate is off: it costs 90 kB a connection and CPU for every event.
 - ``drop`` and ``close`` end connections as a lost transport would, so that stock clients come back
   by themselves; after ``sio.disconnect()`` they never do. Stock shutdown waits ~40 s.
@@ -20,6 +21,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+import engineio
 import orjson
 import socketio
 from aiohttp import web
@@ -27,6 +29,7 @@ from engineio import packet as engineio_packet
 from engineio.async_drivers import aiohttp as engineio_aiohttp
 from socketio import packet as socketio_packet
 
+from server.outbox import Outbox
 from server.protocol import MAX_PACKET_BYTES
 from server.tasks import Tasks
 
@@ -92,6 +95,13 @@ class PlainWebSocket(engineio_aiohttp.WebSocket):  # type: ignore[misc]
         return self._sock
 
 
+class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
+    """engine.io with a queue that knows its size."""
+
+    def create_queue(self, *_: Any, **__: Any) -> Outbox:
+        return Outbox()
+
+
 class Transport(socketio.AsyncServer):  # type: ignore[misc]
     """The Socket.IO server. ``dispatch`` and ``on_connected`` must be set before it serves.
 
@@ -113,6 +123,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         self.eio._async = {**self.eio._async, "websocket": PlainWebSocket}
         self._calls = Tasks()
 
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
+
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
@@ -122,6 +135,10 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is None or not self.manager.is_connected(sid, namespace or "/"):
+            return
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and socket.queue.is_overfull:  # it asks and asks, and reads nothing
+            self._cut(socket)
             return
         name, *arguments = data if isinstance(data, list) and data else (None,)
         call = self._call(sid, eio_sid, id, name, tuple(arguments))
@@ -133,7 +150,8 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         answer = await self.dispatch(sid, name, arguments)
         if id is not None:
             await self._send_packet(
-                eio_sid, self.packet_class(socketio_packet.ACK, id=id, data=[answer.body])
+                eio_sid,
+                self.packet_class(socketio_packet.ACK, id=id, data=[answer.body], binary=False),
             )
         if answer.then is not None:
             answer.then()
@@ -144,8 +162,20 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         packet = engineio_packet.Packet(engineio_packet.MESSAGE, data=text)
         for sid in sids:
             socket = self._socket(sid)
-            if socket is not None and not socket.closed:
+            if socket is None or socket.closed:
+                continue
+            if socket.queue.is_overfull:
+                self._cut(socket)
+            else:
                 socket.queue.put_nowait(packet)
+
+    def _cut(self, socket: Any) -> None:
+        """End a connection whose client does not read: at once, and without a goodbye."""
+        log.warning("A client that does not read was cut off.", extra={"action": "slow_reader"})
+        socket.queue.clear()
+        self.environ[socket.sid]["aiohttp.request"].transport.abort()
+        closing = socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
+        self._calls.start(closing, "cut")
 
     def _socket(self, sid: str) -> Any:
         eio_sid = self.manager.eio_sid_from_sid(sid, "/")

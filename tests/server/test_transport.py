@@ -168,6 +168,25 @@ async def test_closing_is_quick_even_with_a_client_that_does_not_answer(served: 
         assert time.monotonic() - begun < 5
 
 
+async def test_a_client_that_does_not_read_is_cut_off_and_costs_bounded_memory(
+    served: Served,
+) -> None:
+    async with joined(served), joined(served) as reader:
+        stalled, reading = served.sids
+        event = {"text": "x" * 100_000}
+        for number in range(200):
+            if not served.transport.eio.sockets or stalled in served.left:
+                break
+            served.transport.deliver("much", event, [stalled])
+            served.transport.deliver("little", {"n": number}, [reading])
+            await asyncio.sleep(0)  # the writers' turn
+        await wait_until(lambda: stalled in served.left, "the stalled client is cut off")
+        assert await reader.receive_str() == '42["little",{"n":0}]'
+        assert reading not in served.left
+    queued = [len(socket.queue._queue) for socket in served.transport.eio.sockets.values()]
+    assert sum(queued) < 10
+
+
 async def test_a_client_that_left_is_forgotten(served: Served) -> None:
     async with joined(served):
         pass

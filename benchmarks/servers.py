@@ -1,0 +1,65 @@
+"""The real servers that benchmarks run against, and processes of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report import Missing
+from tests.support.mongod import Mongod, find_mongod
+from tests.support.redis_server import RedisServer
+
+HOME = Path(__file__).resolve().parents[1]
+
+END_SECONDS = 10.0
+
+
+def redis_server() -> RedisServer:
+    """Not started yet; a context manager. Raises ``Missing``."""
+    if shutil.which("redis-server") is None:
+        raise Missing("redis-server is not installed")
+    return RedisServer()
+
+
+def mongod(folder: Path) -> Mongod:
+    """Not started yet; a context manager. Raises ``Missing``."""
+    if find_mongod() is None:
+        raise Missing("there is no mongod (`make test` gets one)")
+    return Mongod(folder)
+
+
+@dataclass(frozen=True)
+class Running:
+    process: Process
+    first_line: str
+
+    @property
+    def port(self) -> int:
+        """Of one that prints it when it listens."""
+        return int(self.first_line)
+
+
+@asynccontextmanager
+async def module(name: str, *arguments: str) -> AsyncIterator[Running]:
+    """``python -m name`` as a process, from when it has printed its first line until the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", name, *arguments, cwd=HOME, stdin=PIPE, stdout=PIPE
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            first_line = await process.stdout.readline()
+        if not first_line:
+            raise RuntimeError(f"{name} did not start")
+        yield Running(process, first_line.decode())
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            async with asyncio.timeout(END_SECONDS):
+                await process.wait()

@@ -35,7 +35,10 @@ CONNECT_SECONDS = 1.0
 EXCHANGE_SECONDS = 0.5
 """For each reply of a batch, the socket's time-out for all of them. A healthy Redis takes
 milliseconds; waiting longer only delays the fallback."""
-MAX_BATCH = 64
+PAUSE_SECONDS = 0.1
+MAX_BATCH = 16
+"""Redis answers nothing of a batch before it has worked through all of it: 8 ms each for
+conversations of 5 MB."""
 MAX_WAITING = 20_000
 
 Reply = Any
@@ -87,6 +90,43 @@ class _Request:
             self.future.set_exception(away)
 
 
+class _Patience:
+    """Ends an exchange with ``TimeoutError`` when Redis has been silent for too long.
+
+    Silence counts from the last reply, and only while our own process was awake: after a pause of
+    its own (a long computation, SIGSTOP) the replies may be there, unread.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(SOCKET_TIMEOUT_SECONDS)
+        self._since = self._loop.time()
+        self._timer = self._look_at(self._since + EXCHANGE_SECONDS)
+
+    def progress(self) -> None:
+        self._since = self._loop.time()
+
+    def _look_at(self, when: float) -> asyncio.TimerHandle:
+        return self._loop.call_at(when, self._look, when)
+
+    def _look(self, due: float) -> None:
+        now = self._loop.time()
+        if now - due > PAUSE_SECONDS:
+            self._since = now
+        if now < self._since + EXCHANGE_SECONDS:
+            self._timer = self._look_at(self._since + EXCHANGE_SECONDS)
+        elif not self._timeout.expired():
+            self._timeout.reschedule(now)
+
+    async def __aenter__(self) -> _Patience:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(*raised)
+
+
 class Link:
     """Belongs to the event loop it is made in. ``close`` ends what is under way with RedisAway."""
 
@@ -95,12 +135,9 @@ class Link:
         url: str,
         *,
         on_success: Callable[[], None],
-        on_failure: Callable[[BaseException, float], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
-        """Raises ``ValueError`` for a URL that is none of Redis. Opens nothing yet.
-
-        ``on_failure`` is told the error and when (in the loop's time) that batch was begun.
-        """
+        """Raises ``ValueError`` for a URL that is none of Redis. Opens nothing yet."""
         self._pool = ConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
@@ -169,14 +206,13 @@ class Link:
         self._flush()
 
     async def _send(self, batch: list[_Request]) -> None:
-        begun = asyncio.get_running_loop().time()
         try:
             connection = self._idle.pop() if self._idle else self._new_connection()
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     await self._pool.ensure_connection(connection)
-                async with asyncio.timeout(EXCHANGE_SECONDS) as deadline:
-                    refusal = await self._exchange(connection, batch, deadline)
+                async with _Patience() as patience:
+                    refusal = await self._exchange(connection, batch, patience)
             except BaseException:
                 # Replies may still be on their way: the next request would read them as its own.
                 await connection.disconnect(nowait=True)
@@ -184,45 +220,43 @@ class Link:
             finally:
                 self._idle.append(connection)
         except asyncio.CancelledError as error:
-            self._failed(batch, error, begun)
+            self._failed(batch, error)
             raise
         except Exception as error:
             if not isinstance(error, exceptions.RedisError | OSError):  # TimeoutError is an OSError
                 log.exception("A request to Redis failed", extra={"action": "memory.link"})
-            self._failed(batch, error, begun)  # whatever it was, nobody may wait for ever
+            self._failed(batch, error)  # whatever it was, nobody may wait for ever
         else:
             if refusal is None:
                 self._on_success()
             else:
-                self._on_failure(refusal, begun)
+                self._on_failure(refusal)
 
     def _new_connection(self) -> AbstractConnection:
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         return connection
 
     async def _exchange(
-        self, connection: AbstractConnection, batch: list[_Request], deadline: asyncio.Timeout
+        self, connection: AbstractConnection, batch: list[_Request], patience: _Patience
     ) -> exceptions.ResponseError | None:
         """Send and answer them; gives an error that Redis answered, if any."""
         await connection.send_packed_command(b"".join([request.packed() for request in batch]))
-        refusal, unknown = await self._answers(connection, batch, deadline)
+        refusal, unknown = await self._answers(connection, batch, patience)
         if unknown:  # a new Redis, or SCRIPT FLUSH; nothing of them has run
             packed = b"".join([request.packed(whole=True) for request in unknown])
             await connection.send_packed_command(packed)
-            second, _ = await self._answers(connection, unknown, deadline)
+            second, _ = await self._answers(connection, unknown, patience)
             refusal = refusal or second
         return refusal
 
     async def _answers(
-        self, connection: AbstractConnection, batch: list[_Request], deadline: asyncio.Timeout
+        self, connection: AbstractConnection, batch: list[_Request], patience: _Patience
     ) -> tuple[exceptions.ResponseError | None, list[_Request]]:
         refusal, unknown = None, []
-        time = asyncio.get_running_loop().time
-        end = time() + SOCKET_TIMEOUT_SECONDS
         for request in batch:
-            deadline.reschedule(min(end, time() + EXCHANGE_SECONDS))
             try:
                 request.answer(await connection.read_response(disable_decoding=True))
+                patience.progress()
             except exceptions.NoScriptError:
                 unknown.append(request)
             except exceptions.ResponseError as error:
@@ -230,7 +264,7 @@ class Link:
                 request.fail(error)
         return refusal, unknown
 
-    def _failed(self, batch: list[_Request], error: BaseException, begun: float) -> None:
-        self._on_failure(error, begun)
+    def _failed(self, batch: list[_Request], error: BaseException) -> None:
+        self._on_failure(error)
         for request in batch:
             request.fail(error)

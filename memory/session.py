@@ -2,7 +2,7 @@
 
 The breaker lives here. While it is open (``connected`` is False) nothing is asked of Redis, so an
 outage costs nothing. It opens at once on a refusal or a lost connection, and on the second time-out
-in a row (one may be a pause of our own process). It closes in this order: a probe that *writes*
+in a row (one may be a slow moment). It closes in this order: a probe that *writes*
 succeeds (PING passes on a read-only, full or failing Redis), what the outage made stale is
 repaired, and only then Redis is used again; closing first would serve what is stale.
 """
@@ -54,7 +54,6 @@ class Session:
         self._on_change = on_change
         self._link = Link(url, on_success=self._succeeded, on_failure=self._failed)
         self._timeouts = 0
-        self._last_timeout = 0.0
         self._announced = asyncio.Event()
         self._wanted = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep(), name="memory-redis-keeper")
@@ -136,14 +135,11 @@ class Session:
     def _succeeded(self) -> None:
         self._timeouts = 0
 
-    def _failed(self, error: BaseException, begun: float) -> None:
+    def _failed(self, error: BaseException) -> None:
         if not self.connected:
             return
         if isinstance(error, TimeoutError | exceptions.TimeoutError):
-            # A pause of our own process times out everything under way: that is one.
-            if begun >= self._last_timeout:
-                self._timeouts += 1
-                self._last_timeout = self.loop.time()
+            self._timeouts += 1
             if self._timeouts < TIMEOUTS_TO_OPEN:
                 return
         self.connected = False

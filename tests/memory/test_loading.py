@@ -82,6 +82,22 @@ async def test_a_change_between_load_and_install_refuses_the_install(
         assert (transcript.summary is not None) == (change == "summary")
 
 
+@pytest.mark.parametrize("kind", ["message", "summary"])
+async def test_what_finds_the_conversation_in_place_still_ends_an_older_load(
+    make: Make, server: RedisServer, archive: ArchiveInMemory, keys: redis.Redis, kind: str
+) -> None:
+    """Whoever loads may have read before it was there; installing that would take it away."""
+    memory = make(redis_url=server.url, archive=archive)
+    archive.fill("c", 2)
+    await memory.read("c")
+    keys.set("conversation:loading:c", "another server", px=60_000)
+    if kind == "message":
+        await memory.remember("c", *archive.ask("c"))
+    else:
+        await memory.save_summary("c", Summary(text="s", upto=4, turns=2, version=1), revision=0)
+    assert not keys.exists("conversation:loading:c")
+
+
 async def test_a_reader_does_not_join_a_load_that_misses_its_own_message(
     memory: RedisConversationMemory, archive: ArchiveInMemory
 ) -> None:

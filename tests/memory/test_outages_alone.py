@@ -153,6 +153,8 @@ async def test_a_replay_whose_reply_is_lost_counts_once(
     memory, other = make(redis_url=relay.url), make(redis_url=server.url)
     await say(memory, "one")
     relay.cut()
+    assert await said(memory) == ["one"]
+    assert memory.state == "local"
     await say(memory, "two")
     for _ in range(5):
         await memory.register_turn("c")
@@ -196,6 +198,19 @@ async def test_a_cancelled_addition_completes(make: Make, own_server: RedisServe
         return await said(memory) == ["one", "two"]
 
     await wait_until(both, "the cancelled addition is there")
+
+
+async def test_what_waits_for_redis_is_read_before_it_is_replayed(make: Make, relay: Relay) -> None:
+    memory = make(redis_url=relay.url)
+    await say(memory, "one")
+    relay.swallow(CHANGE.digest.encode())
+    await say(memory, "two")  # times out without having arrived: one slow moment is no outage
+    assert memory.state == "redis"
+    assert await said(memory) == ["one", "two"]
+    await say(memory, "three")
+    assert await said(memory) == ["one", "two", "three"]
+    await wait_until(lambda: memory.counts["replayed"], "what waited is in Redis")
+    assert await said(memory) == ["one", "two", "three"]
 
 
 async def test_only_the_latest_messages_of_an_outage_are_replayed(

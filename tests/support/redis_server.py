@@ -124,7 +124,7 @@ class RedisServer:
 
 
 class Relay:
-    """A TCP link to a Redis that can lose replies, or be cut while others still reach it."""
+    """A TCP link to a Redis that can lose a reply or a request, or be cut."""
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
@@ -132,6 +132,7 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lose: bytes | None = None
+        self._swallow: bytes | None = None
         self._is_cut = False
         self.port = free_port()
         self.lost = 0
@@ -143,6 +144,10 @@ class Relay:
     def lose_the_reply_to(self, command: bytes) -> None:
         """Pass on the next request that contains ``command``, and close instead of its reply."""
         self._lose = command
+
+    def swallow(self, command: bytes) -> None:
+        """Don't pass on the next request that contains ``command``: nothing comes back, ever."""
+        self._swallow = command
 
     def cut(self) -> None:
         """Close every connection, and refuse service until ``mend``."""
@@ -180,6 +185,9 @@ class Relay:
                 if self._lose is not None and self._lose in data:
                     self._lose = None
                     losing.set()
+                if self._swallow is not None and self._swallow in data:
+                    self._swallow = None
+                    continue
                 forward.write(data)
                 await forward.drain()
         except OSError:

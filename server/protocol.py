@@ -22,6 +22,7 @@ from server.errors import Invalid, TooLarge
 MAX_ID_CHARS = 128
 MAX_TITLE_CHARS = 200
 MAX_CURSOR_CHARS = 1024
+MAX_SEQ = 2**53 - 1  # what JavaScript counts exactly
 MAX_PACKET_BYTES = 1_000_000  # the transport closes a connection that sends more at once
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
@@ -47,7 +48,7 @@ class OpenConversation(Struct, frozen=True):
 
 class ConversationHistory(Struct, frozen=True):
     conversation_id: Id
-    before: Annotated[int, Meta(ge=1)] | None = None
+    before: Annotated[int, Meta(ge=1, le=MAX_SEQ)] | None = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
 
 

@@ -53,6 +53,7 @@ CALLS: list[tuple[str, Any, str, str | None]] = [
     ("conversation:history", {"conversation_id": "x", "limit": "5"}, "invalid", "limit"),
     ("conversation:history", {"conversation_id": "x", "before": 0}, "invalid", "before"),
     ("conversation:history", {"conversation_id": "x", "before": 10**30}, "invalid", "before"),
+    ("conversation:history", {"conversation_id": "x", "before": 2**64 - 1}, "invalid", "before"),
     ("conversation:list", {"limit": 0}, "invalid", "limit"),
     ("conversation:list", {"limit": True}, "invalid", "limit"),
     ("conversation:list", {"before": "garbage"}, "invalid", "before"),

@@ -168,4 +168,6 @@ def url_without_password(url: str) -> str:
     name = user.partition(":")[0]
     query = [pair for pair in parse_qsl(parts.query) if "password" not in pair[0].lower()]
     netloc = f"{name}{at}{host}" if name else host
-    return f"{parts.scheme}://{netloc}{parts.path}{'?' if query else ''}{urlencode(query)}"
+    return (
+        f"{parts.scheme}://{netloc}{parts.path}{'?' if query else ''}{urlencode(query, safe='/')}"
+    )

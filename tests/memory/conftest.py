@@ -14,7 +14,7 @@ from redis.retry import Retry
 from memory import RedisConversationMemory
 from tests.support.archive import ArchiveInMemory
 from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, Relay
 
 Make = Callable[..., RedisConversationMemory]
 
@@ -45,6 +45,13 @@ def keys(server: RedisServer) -> Iterator[redis.Redis]:
     """A client to look into ``server`` with, and to interfere."""
     with redis.Redis(port=server.port) as client:
         yield client
+
+
+@pytest.fixture
+async def relay(server: RedisServer) -> AsyncIterator[Relay]:
+    """A link to ``server`` that can be cut."""
+    async with Relay(server.port) as relay:
+        yield relay
 
 
 @pytest.fixture(autouse=True)

@@ -177,6 +177,7 @@ def test_a_bad_bound_is_refused(options: dict[str, int]) -> None:
         ),
         ("redis://host/0?password=secret&db=3", "redis://host/0?db=3"),
         ("rediss://host?ssl_password=secret", "rediss://host"),
+        ("rediss://host?ssl_ca_certs=/etc/ca.pem", "rediss://host?ssl_ca_certs=/etc/ca.pem"),
         ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 import redis
@@ -12,14 +11,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 from memory import RedisConversationMemory
 from memory.alone import CHANGE, READ
 from tests.memory.conftest import Make
+from tests.memory.steps import state
 from tests.support.redis_server import RedisServer, Relay
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-async def relay(server: RedisServer) -> AsyncIterator[Relay]:
-    async with Relay(server.port) as relay:
-        yield relay
 
 
 async def say(memory: RedisConversationMemory, *words: str) -> None:
@@ -29,10 +23,6 @@ async def say(memory: RedisConversationMemory, *words: str) -> None:
 
 async def said(memory: RedisConversationMemory) -> list[object]:
     return [message.content for message in await memory.get_conversation_history("c")]
-
-
-async def state(memory: RedisConversationMemory, state: str) -> None:
-    await wait_until(lambda: memory.state == state, f"memory is {state}")
 
 
 async def replayed(memory: RedisConversationMemory, reader: RedisConversationMemory) -> None:

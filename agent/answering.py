@@ -43,6 +43,12 @@ class Agent(Protocol):
         """For the start-up lines: which model, and where."""
         ...
 
+    @property
+    def state(self) -> str:
+        """For ``/readyz``: "ok", or what the last answer failed with. Known from answers alone:
+        asking a provider how it is would be paid for."""
+        ...
+
     async def close(self) -> None:
         """Ends background work, and closes the provider's connections."""
         ...

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from agent.answering import AnswerChunk, AnswerRequest
+from agent.errors import AnswerFailed
 from agent.memory_port import ConversationMemory
 from agent.models import Model
 from agent.prompt import build_prompt
@@ -53,10 +54,15 @@ class ChatAgent:
             patience=self._patience,
         )
         self._due: dict[str, Position] = {}
+        self._state = "not asked yet"
 
     @property
     def description(self) -> str:
         return self._model.description
+
+    @property
+    def state(self) -> str:
+        return self._state
 
     async def answer(self, request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
         transcript = await self._memory.read(request.conversation_id, at_least=request.position)
@@ -68,11 +74,16 @@ class ChatAgent:
             budget=self._budget,
             counter=self._counter,
         )
-        async with aclosing(stream_answer(self._model.chat, prompt, self._patience)) as chunks:
-            async for chunk in chunks:
-                if chunk.usage is not None:
-                    self._counter.learn(prompt, chunk.usage.get("input_tokens", 0))
-                yield chunk
+        try:
+            async with aclosing(stream_answer(self._model.chat, prompt, self._patience)) as chunks:
+                async for chunk in chunks:
+                    if chunk.usage is not None:
+                        self._counter.learn(prompt, chunk.usage.get("input_tokens", 0))
+                    yield chunk
+        except AnswerFailed as failed:
+            self._state = f"the last answer failed: {failed}"
+            raise
+        self._state = "ok"
 
     def turn_ended(self, conversation_id: str, user_id: str) -> None:
         at_least = self._due.pop(conversation_id, None)

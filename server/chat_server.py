@@ -18,6 +18,7 @@ from server.calls import Calls
 from server.connections import Connections
 from server.deletion import Deletion
 from server.feed.feeds import Feeds
+from server.feed.upkeep import Upkeep
 from server.health import Health
 from server.identity import Identity
 from server.sessions import Sessions
@@ -83,7 +84,7 @@ class ChatServer:
         self._tasks = Tasks()
         self.transport = Transport(cors_origins=cors_origins)
         self.connections = Connections(self.transport.deliver)
-        self.health = Health(store, memory, changed=self._tell_status)
+        self.health = Health(store, memory, agent, changed=self._tell_status)
         self.feeds = Feeds(self.transport.deliver, store, memory)
         self.answering = Answering(
             conversations=store.conversations,
@@ -97,6 +98,7 @@ class ChatServer:
             max_attempts=limits.turn_attempts,
         )
         self.leases = Leases(self.answering, store.turns)
+        self.upkeep = Upkeep(self.feeds, self.answering.holds)
         self.deletion = Deletion(
             conversations=store.conversations,
             memory=memory,
@@ -151,7 +153,8 @@ class ChatServer:
         self._tasks.start(self.leases.renew_forever(), "lease renewal")
         self._tasks.start(self.leases.sweep_forever(), "turn sweep")
         self._tasks.start(self.deletion.sweep_forever(), "deletion sweep")
-        self._tasks.start(self.feeds.run(), "feeds")
+        self._tasks.start(self.upkeep.look_elsewhere_forever(), "feeds of other servers")
+        self._tasks.start(self.upkeep.let_go_forever(), "feeds let go")
         return int(runner.addresses[0][1])
 
     async def drain(self, grace: float) -> None:

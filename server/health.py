@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
-from memory.errors import Unavailable
+from memory.errors import RememberingError
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,25 @@ class Memory(Protocol):
     def state(self) -> Literal["redis", "local"]: ...
 
 
+class Agent(Protocol):
+    @property
+    def state(self) -> str: ...
+
+
 class Health:
     """Looks once a second. ``changed`` is called with the new status when it differs."""
 
     def __init__(
-        self, store: Store, memory: Memory, *, changed: Callable[[dict[str, Any]], None]
+        self,
+        store: Store,
+        memory: Memory,
+        agent: Agent,
+        *,
+        changed: Callable[[dict[str, Any]], None],
     ) -> None:
         self._store = store
         self._memory = memory
+        self._agent = agent
         self._changed = changed
         self._store_ok = True
         self._told = self.status()
@@ -55,22 +66,23 @@ class Health:
             "redis": "ok" if self._memory.state == "redis" else "away: memory is in this process",
             "store": "ok" if self._store_ok else "down",
             "feed": "draining" if self.draining else "ok",
-            "model": "ok",
+            "model": self._agent.state,
         }
 
     async def check(self) -> None:
         try:
             await self._store.ping()
-            store_ok = True
-        except Unavailable:
-            store_ok = False
-        if store_ok != self._store_ok:
-            self._store_ok = store_ok
-            log.log(
-                logging.INFO if store_ok else logging.WARNING,
-                "The permanent store is back." if store_ok else "The permanent store is away.",
-                extra={"action": "store_health"},
-            )
+        except RememberingError as error:  # away, or damaged: it can keep nothing either way
+            if self._store_ok:
+                log.warning(
+                    "The permanent store is away.",
+                    extra={"action": "store_health", "error": str(error)},
+                )
+            self._store_ok = False
+        else:
+            if not self._store_ok:
+                log.info("The permanent store is back.", extra={"action": "store_health"})
+            self._store_ok = True
         status = self.status()
         if status != self._told:
             self._told = status

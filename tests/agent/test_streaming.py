@@ -359,3 +359,18 @@ async def test_a_hundred_answers_at_a_time_stay_apart(agent: ChatAgent, provider
     answers = await asyncio.gather(*(collect(agent, request) for request in requests))
     texts = ["".join(chunk.text for chunk in chunks) for chunks in answers]
     assert texts == [f"echo: number {i}" for i in range(100)]
+
+
+async def test_the_agent_tells_how_the_last_answer_went(
+    agent: ChatAgent, provider: Provider, conversation: Conversation
+) -> None:
+    assert agent.state == "not asked yet"
+    await collect(agent, conversation.ask("well"))
+    assert agent.state == "ok"
+    provider.respond = lambda body: Script(status=401, error_message=f"Wrong key: {API_KEY}")
+    _, failed = await said_before_failing(agent, conversation.ask("badly"))
+    assert agent.state == f"the last answer failed: {failed}"
+    assert API_KEY not in agent.state
+    provider.respond = echo
+    await collect(agent, conversation.ask("well again"))
+    assert agent.state == "ok"

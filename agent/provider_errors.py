@@ -21,7 +21,7 @@ from agent.errors import (
     ProviderUnavailable,
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Statuses below 500 that pass by themselves: time-out, conflict, too early.
 _PASSING = frozenset({408, 409, 425})
@@ -32,7 +32,7 @@ def answer_failed(error: Exception, *, text_came: bool) -> AnswerFailed:
     if isinstance(error, AnswerFailed):
         return error
     failed = _meaning(error, text_came=text_came)
-    logger.warning(
+    log.warning(
         "The model's answer failed.",
         extra={
             "action": "answer_failed",

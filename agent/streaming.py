@@ -17,7 +17,7 @@ from agent.answering import AnswerChunk
 from agent.errors import AnswerFailed, ProviderBusy, ProviderCut
 from agent.provider_errors import answer_failed
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ async def stream_answer(
             wait = _wait(failed, delay)
             if clock() + wait > end:
                 raise
-            logger.info(
+            log.info(
                 "Trying the model again.",
                 extra={"action": "answer_retry", "error": type(failed).__name__, "wait": wait},
             )

@@ -25,7 +25,7 @@ from memory.chat_messages import to_langchain
 from memory.errors import RememberingError
 from memory.records import Message, Position, Summary, Transcript
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Exchanges left out of a summary, where it is made that seldom.
 KEPT_VERBATIM = 4
@@ -104,9 +104,9 @@ class Summariser:
                         await self._memory.release_summary(conversation_id)
         except (AnswerFailed, RememberingError) as error:
             extra["error"] = type(error).__name__
-            logger.warning("The summary could not be renewed; the old one stays.", extra=extra)
+            log.warning("The summary could not be renewed; the old one stays.", extra=extra)
         except Exception:
-            logger.exception("Summarising failed.", extra=extra)
+            log.exception("Summarising failed.", extra=extra)
 
     async def _summarise(self, conversation_id: str, at_least: Position) -> None:
         transcript = await self._memory.read(conversation_id, at_least=at_least)
@@ -130,7 +130,7 @@ class Summariser:
                 revision = transcript.position.revision
                 if not await self._memory.save_summary(conversation_id, summary, revision=revision):
                     return
-                logger.info(
+                log.info(
                     "The summary was renewed.",
                     extra={
                         "action": "summary",

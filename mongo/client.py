@@ -23,7 +23,7 @@ from memory.errors import Unavailable
 from mongo.collections import Collections, Document
 from mongo.errors import driver_errors_wrapped
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 DriverFactory: TypeAlias = Callable[..., Any]
 
@@ -90,7 +90,7 @@ class Connection:
                 else:  # Motor's would hold up the event loop for as long as a server is silent
                     await asyncio.to_thread(client.close)
         except (PyMongoError, TimeoutError):
-            logger.warning("MongoDB's driver did not close in time")
+            log.warning("MongoDB's driver did not close in time")
 
     @asynccontextmanager
     async def operation(self) -> AsyncIterator[Collections]:
@@ -126,7 +126,7 @@ class Connection:
                 with pymongo.timeout(INDEX_SECONDS):
                     await self._collections.make_indexes()
             self._has_indexes = True
-        logger.info(
+        log.info(
             "MongoDB is connected",
             extra={"database": self._database, "replica_set": hello.get("setName")},
         )

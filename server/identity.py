@@ -21,7 +21,7 @@ import msgspec
 from server.errors import Away, Unauthorized
 from server.keys import KeysAway, KeySet, PublicKey, load_public_key
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 GUEST_PREFIX = "guest:"
 GUEST_TYPE = "mnemosio-guest+jwt"
@@ -101,7 +101,7 @@ class Identity:
                 return self._guest(token)
             return await self._user(token, header)
         except MALFORMED as error:
-            logger.info("A token was refused", extra={"reason": type(error).__name__})
+            log.info("A token was refused", extra={"reason": type(error).__name__})
             raise Unauthorized(_reason(error)) from error
 
     def _new_guest(self) -> Caller:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -127,7 +127,7 @@ class KeySet:
                         raise ValueError("too long for a JSON Web Key Set")
             self._keys = usable_keys(orjson.loads(body))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            logger.warning(
+            log.warning(
                 "The keys for users' tokens can't be fetched",
                 extra={
                     "error": str(error) or type(error).__name__,
@@ -136,7 +136,7 @@ class KeySet:
             )
         else:
             self._fetched_at = time.monotonic()
-            logger.info("Fetched the keys for users' tokens", extra={"keys": len(self._keys)})
+            log.info("Fetched the keys for users' tokens", extra={"keys": len(self._keys)})
         finally:
             self._ended_at = time.monotonic()
 

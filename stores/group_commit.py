@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from memory.errors import RememberingError, Unavailable
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -73,7 +73,7 @@ class GroupCommit(Generic[Item, Outcome]):
             except RememberingError as error:
                 outcomes = [error] * len(group)
             except Exception as error:
-                logger.exception("A group of writes failed", extra={"writes": len(group)})
+                log.exception("A group of writes failed", extra={"writes": len(group)})
                 outcomes = [error] * len(group)
             for (_, future), outcome in zip(group, outcomes, strict=True):
                 _settle(future, outcome)

@@ -24,7 +24,7 @@ from memory import RedisConversationMemory
 from memory.errors import RememberingError
 from mongo.store import MongoStore
 from server import __version__, logs
-from server.chat_server import ChatServer, Limits
+from server.chat_server import CannotListen, ChatServer, Limits
 from server.identity import Identity
 from server.settings import Settings, SettingsError, load_settings
 from server.stores import Store
@@ -48,7 +48,7 @@ def main() -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
-    except (RememberingError, SlotError, OSError) as error:
+    except (RememberingError, SlotError, CannotListen) as error:
         print(f"Mnemosio can't start: {error}", file=sys.stderr)
         return 1
     return 0
@@ -96,8 +96,8 @@ async def serve(settings: Settings) -> None:
             cors_origins=settings.cors_origins,
             page=PAGE,
         )
-        port = await server.start(settings.host, settings.port)
         started.push_async_callback(server.close)
+        port = await server.start(settings.host, settings.port)
 
         settle_garbage_collector()
         tell(settings, port, memory=memory, store=store, agent=agent, who=server.who)

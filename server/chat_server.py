@@ -60,6 +60,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     turn_attempts: int
 
 
+class CannotListen(Exception):
+    """The address or the port can't be had."""
+
+
 class ChatServer:
     """``start``, then ``drain`` and ``close``. ``who`` says who may connect."""
 
@@ -137,8 +141,8 @@ class ChatServer:
         self.transport.on("disconnect", sessions.disconnected)
 
     async def start(self, host: str, port: int) -> int:
-        """Take over what this slot's earlier lives left, then listen; the port. Raises ``OSError``
-        where it can't listen, ``Unavailable`` where the store is away. 0: a free port."""
+        """Take over what this slot's earlier lives left, then listen; the port. Raises
+        ``CannotListen``, and ``Unavailable`` where the store is away. 0: a free port."""
         await self._store.turns.release(self._slot.id)
         app = web.Application()
         self.transport.attach(app)
@@ -146,8 +150,11 @@ class ChatServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, host, port)
-        await site.start()
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            reason = (error.strerror or str(error)).rpartition(": ")[2]
+            raise CannotListen(f"HOST {host}, PORT {port}: {reason}.") from error
         self._stack.push_async_callback(self._tasks.close)
         self._tasks.start(self.health.check_forever(), "health")
         self._tasks.start(self.leases.renew_forever(), "lease renewal")

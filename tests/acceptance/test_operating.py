@@ -165,7 +165,7 @@ def test_a_taken_port_is_told_in_one_line(start_app: StartApp, tmp_path: Path) -
     ended = started_wrongly(tmp_path, PORT=str(app.port), REDIS_URL="redis://127.0.0.1:1/0")
     assert ended.returncode == 1
     [line] = [line for line in ended.stderr.splitlines() if "can't start" in line]
-    assert str(app.port) in line
+    assert f"PORT {app.port}: address already in use." in line
     assert "Traceback" not in ended.stderr
 
 

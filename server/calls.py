@@ -109,9 +109,13 @@ class Calls:
         call = protocol.parse(protocol.OpenConversation, arguments)
         async with connection.order.holding(call.conversation_id):
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
-            opening = await self._feeds.open(connection, conversation.id, call.after)
-            # Counted after the opening: at least what the snapshot shows.
-            conversation = await self._conversations.get(conversation.id, connection.user_id)
+            opening = await self._feeds.open(connection, conversation, call.after)
+            try:
+                # Counted after the opening: at least what the snapshot shows.
+                conversation = await self._conversations.get(conversation.id, connection.user_id)
+            except BaseException:
+                opening.withdraw()
+                raise
         return Answer(
             {
                 "conversation": protocol.conversation_shape(conversation),
@@ -169,9 +173,9 @@ class Calls:
             opening = await self._follow(connection, place.conversation)
             try:
                 accepted = await self._acceptance.accept(place, call)
-            except Exception:
+            except BaseException:
                 if opening is not None:
-                    self._feeds.leave(connection, place.conversation.id)
+                    opening.withdraw()
                 raise
         if accepted.conversation.title != place.conversation.title:
             self._tell(connection, "conversation:updated", accepted.conversation)
@@ -191,7 +195,7 @@ class Calls:
         """Put the connection on the feed; None if it is there already."""
         if self._feeds.follows(connection, conversation.id):
             return None
-        return await self._feeds.open(connection, conversation.id, None)
+        return await self._feeds.open(connection, conversation, None)
 
     def _join(self, connection: Connection, place: Place, opening: Opening | None) -> None:
         """A socket that was not on an existing conversation's feed gets a snapshot first."""

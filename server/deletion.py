@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Protocol
 
 from memory.errors import Unavailable
 from server.feed.feeds import Feeds
 from server.stores import ConversationStore
+from server.tasks import again_and_again
 from server.turns.answering import Answering
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,11 @@ class Deletion:
 
     async def sweep_forever(self) -> None:
         """Finish what an earlier server, or an absent store, left half done."""
-        while True:
-            try:
-                for conversation_id in await self._conversations.unpurged(SWEEP_LIMIT):
-                    await self._tidy(conversation_id)
-            except Unavailable:
-                log.debug("Tidying up waits for the store.")
-            await asyncio.sleep(SWEEP_SECONDS)
+        await again_and_again(self.sweep, lambda: SWEEP_SECONDS)
+
+    async def sweep(self) -> None:
+        try:
+            for conversation_id in await self._conversations.unpurged(SWEEP_LIMIT):
+                await self._tidy(conversation_id)
+        except Unavailable:
+            log.debug("Tidying up waits for the store.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -43,3 +43,15 @@ class Tasks:
         if not await self.settle(timeout):
             names = sorted(task.get_name() for task in self._tasks)
             log.warning("Background tasks did not end.", extra={"tasks": names})
+
+
+async def again_and_again(work: Callable[[], Awaitable[None]], pause: Callable[[], float]) -> None:
+    """``work`` for ever, with ``pause()`` seconds in between. An error is logged and ends nothing:
+    what keeps turns alive must outlive a record that it can't read."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            task = asyncio.current_task()
+            log.exception("A background task failed.", extra={"task": task and task.get_name()})
+        await asyncio.sleep(pause())

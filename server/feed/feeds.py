@@ -4,28 +4,31 @@ Race: an event is published while a reader is being given the past. Closed by or
 fixed and the reader put on the feed in one step without an await; what comes later is held back for
 it until its verdict is out. Race: a message is in the store and not yet announced. The log knows
 what was announced; a snapshot leaves out what will follow as an event.
+
+Other servers write to the same conversations. A log that lacks what they did is replaced by a new
+one, and those who follow it are told by ``conversation:snapshot``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 import msgspec
 
-from memory.errors import NotFound
-from memory.records import Position, Transcript, Turn
+from memory.errors import NotFound, Unavailable
+from memory.records import Conversation, Position, Transcript, Turn
 from server import protocol
 from server.connections import Connection, Deliver
-from server.feed.log import Event, Log
+from server.feed.log import Event, Log, Moment
 from server.locks import KeyedLocks
 
-# A log that nobody follows is kept this long, for those who come back with a cursor.
-IDLE_SECONDS = 300.0
 MAX_IDLE_LOGS = 10_000
-SWEEP_SECONDS = 15.0
+
+# A log is begun anew from what the store says at one moment; if it grew meanwhile, once more.
+MAX_RENEWALS = 20
 
 
 class Checkpoints(Protocol):
@@ -48,13 +51,15 @@ class Memory(Protocol):
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """A reader's verdict. ``release`` goes after it: what was missed, then what is live."""
+    """A reader's verdict. ``release`` goes after it: what was missed, then what is live.
+    ``withdraw`` instead of it, where the verdict is not given: all is as it was before."""
 
     recovery: Literal["replayed", "snapshot"]
     cursor: str
     messages: list[dict[str, Any]] | None
     turns: list[dict[str, Any]] | None
     release: Callable[[], None]
+    withdraw: Callable[[], None]
 
     def shape(self) -> dict[str, Any]:
         shape: dict[str, Any] = {"cursor": self.cursor}
@@ -64,13 +69,14 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """A connection on a feed. While it is held, what is published waits here."""
+    """A connection on a feed. While it is held, what it is to be told waits here."""
 
-    __slots__ = ("connection", "held")
+    __slots__ = ("connection", "held", "holds")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.held: list[Event] | None = []
+        self.holds = 0
+        self.held: list[Event] = []
 
 
 class Feed:
@@ -85,23 +91,43 @@ class Feed:
     def publish(self, event: Event | None) -> None:
         if event is None:
             return
-        _, name, payload = event
         live = []
         for sid, reader in self.readers.items():
-            if reader.held is None:
-                live.append(sid)
-            else:
+            if reader.holds:
                 reader.held.append(event)
-        self._deliver(name, payload, live)
+            else:
+                live.append(sid)
+        self._deliver(event[1], event[2], live)
         self.idle_since = time.monotonic()
 
-    def release(self, reader: Reader, missed: list[Event]) -> None:
+    def hold(self, connection: Connection, missed: list[Event]) -> Reader:
+        """Put it on the feed, held, to be told what it missed and what comes."""
+        reader = self.readers.setdefault(connection.sid, Reader(connection))
+        reader.holds += 1
+        reader.held = missed
+        return reader
+
+    def release(self, reader: Reader) -> None:
         sid = reader.connection.sid
-        if self.readers.get(sid) is not reader or reader.held is None:
+        if self.readers.get(sid) is not reader:
             return
-        for _, name, payload in missed + reader.held:
-            self._deliver(name, payload, [sid])
-        reader.held = None
+        reader.holds -= 1
+        if not reader.holds:
+            held, reader.held = reader.held, []
+            for _, name, payload in held:
+                self._deliver(name, payload, [sid])
+
+    def renew(self, log: Log, transcript: Transcript) -> None:
+        """Go on with another log; its beginning is told as a snapshot."""
+        self.log = log
+        moment = log.moment()
+        snapshot = {
+            "conversation_id": log.conversation_id,
+            "cursor": moment.cursor,
+            "messages": _shown(log.conversation_id, moment, transcript),
+            "turns": moment.turns,
+        }
+        self.publish((log.number, "conversation:snapshot", snapshot))
 
 
 class Feeds:
@@ -113,40 +139,62 @@ class Feeds:
         self._memory = memory
         self._feeds: dict[str, Feed] = {}
         self._beginning = KeyedLocks()
+        self.announcing = KeyedLocks()
+        """Held by conversation while a message is stored and then announced by this server."""
 
     async def open(
-        self, connection: Connection, conversation_id: str, after: str | None
+        self, connection: Connection, conversation: Conversation, after: str | None
     ) -> Opening:
-        """Put a connection on the feed: replayed from ``after`` where that is provably whole."""
-        feed = await self._feed(conversation_id)
+        """Put a connection on the feed: replayed from ``after`` where that is provably whole.
+
+        The log reaches at least as far as ``conversation`` says, wherever it was written.
+        """
+        feed = await self._caught_up(conversation)
         # From here to the reader's place on the feed there is no await: this is the moment.
         missed = feed.log.since(after)
         moment = feed.log.moment()
-        before = feed.readers.get(connection.sid)
-        reader = Reader(connection)
-        if not connection.closed:
-            feed.readers[connection.sid] = reader
-            connection.following.add(conversation_id)
+        release, withdraw = self._join(connection, feed, missed or [])
         if missed is not None:
-            return Opening(
-                "replayed", moment.cursor, None, None, lambda: feed.release(reader, missed)
-            )
+            return Opening("replayed", moment.cursor, None, None, release, withdraw)
         try:
-            transcript = await self._memory.read(conversation_id, at_least=moment.position)
+            transcript = await self._memory.read(conversation.id, at_least=moment.position)
         except BaseException:
+            withdraw()
+            raise
+        messages = _shown(conversation.id, moment, transcript)
+        return Opening("snapshot", moment.cursor, messages, moment.turns, release, withdraw)
+
+    def _join(
+        self, connection: Connection, feed: Feed, missed: list[Event]
+    ) -> tuple[Callable[[], None], Callable[[], None]]:
+        if connection.closed:
+            return _nothing, _nothing
+        conversation_id = feed.log.conversation_id
+        before = feed.readers.get(connection.sid)
+        waiting = before.held if before else []
+        given = len(missed)
+        reader = feed.hold(connection, missed)
+        connection.following.add(conversation_id)
+
+        def withdraw() -> None:
             if before is None:
                 self.leave(connection, conversation_id)
-            else:
-                feed.release(reader, [])  # it was on the feed, and stays there without a gap
-            raise
-        messages = [
-            protocol.message_shape(conversation_id, message)
-            for message in transcript.messages
-            if moment.holds(message)
-        ]
-        return Opening(
-            "snapshot", moment.cursor, messages, moment.turns, lambda: feed.release(reader, [])
-        )
+            else:  # it was on the feed, and stays there without a gap
+                reader.held = waiting + reader.held[given:]
+                feed.release(reader)
+
+        return lambda: feed.release(reader), withdraw
+
+    async def _caught_up(self, conversation: Conversation) -> Feed:
+        """The feed, anew where its log lacks what another server wrote."""
+        feed = await self._feed(conversation.id)
+        if _reaches(feed.log.position, conversation.position):
+            return feed
+        # What this server stores is announced in a moment. Whatever else is missing never will be.
+        async with self.announcing.holding(conversation.id):
+            if not _reaches(feed.log.position, conversation.position):
+                await self.renew(conversation.id)
+        return await self._feed(conversation.id)
 
     def follows(self, connection: Connection, conversation_id: str) -> bool:
         return conversation_id in connection.following
@@ -164,7 +212,8 @@ class Feeds:
             reader.connection.following.discard(conversation_id)
 
     async def created(self, turn: Turn) -> None:
-        """Announce a turn's question. Turns of a conversation are announced in their order."""
+        """Announce a turn's question. Turns of a conversation are announced in their order; where
+        one before it never was, because another server took it, by a snapshot."""
         await self._publish(turn, lambda log: log.created(turn))
 
     async def queued(self, turn: Turn) -> None:
@@ -187,6 +236,8 @@ class Feeds:
     async def _publish(self, turn: Turn, append: Callable[[Log], Event | None]) -> None:
         try:
             feed = await self._feed(turn.conversation_id)
+            if turn.n > feed.log.position.turn + 1:
+                await self.renew(turn.conversation_id)
         except NotFound:
             return  # deleted meanwhile: there is nobody to tell
         feed.publish(append(feed.log))
@@ -198,28 +249,94 @@ class Feeds:
         async with self._beginning.holding(conversation_id):
             feed = self._feeds.get(conversation_id)
             if feed is None:
-                # The position first: a turn that comes in between is then announced later, not
-                # taken for announced.
-                position = (await self._store.load(conversation_id, 1)).position
-                open_turns = await self._store.turns.open_turns(conversation_id)
-                log = Log(conversation_id, position, open_turns)
+                log = await self._begun(conversation_id)
                 feed = self._feeds[conversation_id] = Feed(log, self._deliver)
             return feed
 
-    async def run(self) -> None:
-        """Let go of logs that nobody needs any more, for as long as the server runs."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self.let_go(time.monotonic() - IDLE_SECONDS)
+    async def _begun(self, conversation_id: str) -> Log:
+        # The position first: a turn that comes in between is then announced later, not taken for
+        # announced.
+        position = (await self._store.load(conversation_id, 1)).position
+        return Log(conversation_id, position, await self._store.turns.open_turns(conversation_id))
 
-    def let_go(self, idle_since: float) -> None:
+    async def renew(self, conversation_id: str) -> None:
+        """Begin the log anew from the store, and tell all who follow it.
+
+        Raises ``Unavailable``, and ``NotFound`` when the conversation has been deleted; there is
+        no feed then.
+        """
+        try:
+            async with self._beginning.holding(conversation_id):
+                for _ in range(MAX_RENEWALS):
+                    if await self._renewed(conversation_id):
+                        return
+        except NotFound:
+            self.forget(conversation_id)
+            raise
+        raise Unavailable("The conversation changes too quickly to be shown.")
+
+    async def _renewed(self, conversation_id: str) -> bool:
+        feed = self._feeds.get(conversation_id)
+        if feed is None:
+            return True
+        log, turning = feed.log, feed.log.turning
+        fresh = await self._begun(conversation_id)
+        transcript = await self._memory.read(conversation_id, at_least=fresh.position)
+        if (feed.log, log.turning) != (log, turning):
+            return False
+        fresh.take_over(log)
+        feed.renew(fresh, transcript)
+        return True
+
+    def followed_elsewhere(self, is_ours: Callable[[str], bool]) -> list[str]:
+        """The conversations that somebody here follows and another server answers."""
+        return [
+            conversation_id
+            for conversation_id, feed in self._feeds.items()
+            if feed.readers and not all(is_ours(turn_id) for turn_id in feed.log.live)
+        ]
+
+    async def catch_up(self, conversation_id: str, is_ours: Callable[[str], bool]) -> None:
+        """Show what other servers did about the open turns of a conversation, if anything.
+
+        Raises ``Unavailable``.
+        """
+        feed = self._feeds.get(conversation_id)
+        if feed is None:
+            return
+        shown = {turn_id: live for turn_id, live in feed.log.live.items() if not is_ours(turn_id)}
+        stored = {turn.id: turn for turn in await self._store.turns.open_turns(conversation_id)}
+        for turn_id, live in shown.items():
+            if feed.log.live.get(turn_id) is live and live.differs(stored.get(turn_id)):
+                with suppress(NotFound):
+                    await self.renew(conversation_id)
+                return
+
+    def let_go(self, idle_since: float, is_ours: Callable[[str], bool]) -> None:
+        """Drop the logs that nobody follows, and on which nothing is answered here."""
         idle = [
             (feed.idle_since, conversation_id)
             for conversation_id, feed in self._feeds.items()
-            if not feed.readers and not feed.log.live
+            if not feed.readers and not any(is_ours(turn_id) for turn_id in feed.log.live)
         ]
         idle.sort()
         surplus = max(0, len(idle) - MAX_IDLE_LOGS)
         for place, (since, conversation_id) in enumerate(idle):
             if place < surplus or since < idle_since:
                 del self._feeds[conversation_id]
+
+
+def _reaches(position: Position, known: Position) -> bool:
+    return position.turn >= known.turn and position.answers >= known.answers
+
+
+def _shown(conversation_id: str, moment: Moment, transcript: Transcript) -> list[dict[str, Any]]:
+    return [
+        protocol.message_shape(conversation_id, message)
+        for message in transcript.messages
+        if moment.holds(message)
+    ]
+
+
+def _nothing() -> None:
+    """The connection has ended: there is nobody to tell."""

@@ -42,6 +42,13 @@ class LiveTurn:
         self.text: list[str] = []
         self.next_index = 0
 
+    def differs(self, stored: Turn | None) -> bool:
+        """Whether the store knows of more. An end is told by whoever concludes the turn."""
+        if stored is None:
+            return True
+        is_open = stored.status not in ENDED
+        return is_open and (stored.status, stored.attempt) != (self.status, self.attempt)
+
     def shape(self) -> dict[str, Any]:
         return {
             "id": self.id,
@@ -79,15 +86,28 @@ class Log:
         self.conversation_id = conversation_id
         self.epoch = secrets.token_hex(6)
         self.number = 0
-        self.position = position
         # A turn later than the position is not announced yet: it will say so itself.
         self.live = {
             turn.id: LiveTurn(turn)
             for turn in open_turns
             if turn.status not in ENDED and turn.n <= position.turn
         }
+        for turn in open_turns:
+            if turn.status in ENDED and (turn.answers or 0) > position.answers:
+                # It ended after the position was read, and is not told as an event any more.
+                position = msgspec.structs.replace(position, answers=turn.answers)
+        self.position = position
+        self.turning = 0
+        """Rises with every event but the deltas."""
         self._events: deque[Event] = deque()
         self._chars = 0
+
+    def take_over(self, earlier: Log) -> None:
+        """Go on with what an earlier log has heard of the answers that still run."""
+        for turn_id, live in self.live.items():
+            heard = earlier.live.get(turn_id)
+            if heard is not None and (heard.attempt, heard.status) == (live.attempt, live.status):
+                self.live[turn_id] = heard
 
     @property
     def cursor(self) -> str:
@@ -109,6 +129,7 @@ class Log:
 
     def append(self, name: str, fields: dict[str, Any]) -> Event:
         self.number += 1
+        self.turning += name != "turn:delta"
         payload = {"conversation_id": self.conversation_id, "cursor": self.cursor, **fields}
         event = (self.number, name, payload)
         self._events.append(event)

@@ -38,7 +38,6 @@ from memory.records import (
 from server.clock import now_ms
 from server.errors import Busy, Conflict
 from server.feed.feeds import Feeds
-from server.locks import KeyedLocks
 from server.protocol import SendMessage
 from server.stores import ConversationStore, TurnStore
 from server.turns.answering import Answering, Memory, position_at
@@ -78,7 +77,6 @@ class Acceptance:
         self._feeds = feeds
         self._answering = answering
         self._max_waiting = max_waiting
-        self._locks = KeyedLocks()
 
     async def place(self, user_id: str, call: SendMessage) -> Place:
         """Find or make the conversation of a message. Raises ``NotFound`` and ``Conflict``."""
@@ -111,26 +109,33 @@ class Acceptance:
         Raises ``Busy`` when the caller would rather not wait, or too much is waiting already.
         """
         if place.turn is not None:
-            return Accepted(place.turn, place.conversation)
-        async with self._locks.holding(place.conversation.id):
+            return await self._repeated(place.turn, place.conversation)
+        async with self._feeds.announcing.holding(place.conversation.id):
             asked = time.monotonic()
             try:
-                turn, earlier = await self._insert(place.conversation, call)
+                with self._answering.reserving() as has_room:
+                    turn, earlier = await self._insert(place.conversation, call, has_room)
+                    conversation = await self._announce(turn, call)
+                    if turn.status == "running":
+                        position = position_at(conversation, turn)
+                        self._answering.begin(turn, position, leased_at=asked)
             except DuplicateMessage:
                 known = await self._turns.by_message(place.conversation.user_id, call.message_id)
                 if known is None:
                     raise NotFound from None  # accepted and deleted within this moment
                 place = await self._known(known, call)
-                return Accepted(known, place.conversation)
-            conversation = await self._announce(turn, call)
-            if turn.status == "running":
-                self._answering.begin(turn, position_at(conversation, turn), leased_at=asked)
+                return await self._repeated(known, place.conversation)
         if turn.status == "queued":
             await self._wait_in_line(turn, earlier, call)
         return Accepted(turn, conversation)
 
+    async def _repeated(self, turn: Turn, conversation: Conversation) -> Accepted:
+        if turn.open:  # it may have been accepted on another server, or never been announced
+            await self._feeds.created(turn)
+        return Accepted(turn, conversation)
+
     async def _insert(
-        self, conversation: Conversation, call: SendMessage
+        self, conversation: Conversation, call: SendMessage, has_room: bool
     ) -> tuple[Turn, list[Turn]]:
         """The new turn, and the open ones before it. Raises ``Busy`` and ``DuplicateMessage``."""
         for _ in range(MAX_COLLISIONS):
@@ -142,7 +147,7 @@ class Acceptance:
             if self._max_waiting and len(earlier) > self._max_waiting:
                 raise Busy("Too many messages are waiting for an answer.")
             number = last.n + 1 if last else 1
-            turn = self._new_turn(conversation, call, number, may_run=not earlier)
+            turn = self._new_turn(conversation, call, number, runs=has_room and not earlier)
             try:
                 await self._turns.insert(turn, lease_ms=self._answering.lease_ms)
             except (DuplicateNumber, DuplicateRunning):
@@ -151,9 +156,8 @@ class Acceptance:
         raise Unavailable("The conversation is too busy to place a message.")
 
     def _new_turn(
-        self, conversation: Conversation, call: SendMessage, number: int, *, may_run: bool
+        self, conversation: Conversation, call: SendMessage, number: int, *, runs: bool
     ) -> Turn:
-        runs = may_run and self._answering.has_room
         at = now_ms()
         return Turn(
             id=derived_id("turn", conversation.user_id, call.message_id),

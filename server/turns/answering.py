@@ -3,13 +3,18 @@
 After its end is in the store a turn is concluded: into memory, onto the feed, then closed. Only
 then may the conversation's next turn begin, on any server. A crash between two of these steps
 leaves an ended turn open; the sweep concludes it, and each step is harmless when repeated.
+
+Every turn that waits begins through one line, ``_ready``: conversations whose next turn may begin
+once there is room. Whoever comes new does not pass it.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import msgspec
@@ -35,6 +40,9 @@ log = logging.getLogger(__name__)
 
 # How long a stop's answer waits for the end of the turn.
 STOP_SECONDS = 2.0
+
+# Conversations looked at again in one sweep, of those that wait for no run of this server.
+MAX_LOOKS = 100
 
 
 class Memory(Protocol):
@@ -71,20 +79,36 @@ class Answering:
         self._max_attempts = max_attempts
         self._runs: dict[str, Run] = {}
         self._waiting: dict[str, Turn] = {}
+        self._ready: dict[str, None] = {}
+        self._reserved = 0
         self._tasks = Tasks()
 
     @property
     def running(self) -> int:
-        return len(self._runs)
+        """With those about to run."""
+        return len(self._runs) + self._reserved
 
     @property
     def has_room(self) -> bool:
         """Whether another turn may run here now."""
         return not self.draining and (not self._max_running or self.running < self._max_running)
 
+    @contextmanager
+    def reserving(self) -> Iterator[bool]:
+        """Keep a place for a new turn that is about to run; False where it must wait for one."""
+        has_room = self.has_room and not self._ready
+        self._reserved += has_room
+        try:
+            yield has_room
+        finally:
+            self._reserved -= has_room
+
     def held(self) -> list[str]:
         """The turns whose leases this server must renew: running ones, and those that wait."""
         return [*self._runs, *self._waiting]
+
+    def holds(self, turn_id: str) -> bool:
+        return turn_id in self._runs or turn_id in self._waiting
 
     def runs(self, turn_id: str) -> Run | None:
         return self._runs.get(turn_id)
@@ -104,6 +128,8 @@ class Answering:
             turns=self._turns,
             lease_until=leased_at + self.lease_ms / 1000,
         )
+        if turn.stop_requested:
+            run.stop()  # of an earlier attempt, whose server died before it saw it
         self._runs[turn.id] = run
         self._tasks.start(self._run(run), f"turn {turn.id}")
 
@@ -113,12 +139,15 @@ class Answering:
 
     async def _run(self, run: Run) -> None:
         try:
-            ended = await run.result()
+            try:
+                ended = await run.result()
+            finally:
+                del self._runs[run.turn.id]
+                run.ended.set()
+            if ended is not None:
+                await self.conclude(ended)
         finally:
-            del self._runs[run.turn.id]
-            run.ended.set()
-        if ended is not None:
-            await self.conclude(ended)
+            await self._fill()
 
     async def conclude(self, turn: Turn) -> None:
         """An ended turn goes into memory and onto the feed, and is closed; then the next begins.
@@ -144,16 +173,42 @@ class Answering:
         await self.advance(turn.conversation_id)
 
     async def advance(self, conversation_id: str) -> None:
-        """Begin the conversation's earliest open turn if it waits and there is room for it."""
-        try:
-            open_turns = await self._turns.open_turns(conversation_id)
-            if open_turns and open_turns[0].status == "queued" and self.has_room:
-                await self.adopt(open_turns[0])
-        except Unavailable:
-            log.warning(
-                "The next turn can't be looked up yet.",
-                extra={"action": "advance_waits", "conversation_id": conversation_id},
-            )
+        """Begin the conversation's earliest open turn, if it waits, once there is room for it."""
+        self._ready[conversation_id] = None
+        await self._fill()
+
+    async def look_again(self) -> None:
+        """Advance the conversations of turns that wait here though nothing of theirs runs here.
+
+        They wait for another server, which may have had no room for them, or for a store that was
+        away when it was their turn.
+        """
+        answered = {run.turn.conversation_id for run in self._runs.values()}
+        waiting = {turn.conversation_id for turn in self._waiting.values()} - answered
+        some = random.sample(sorted(waiting), min(MAX_LOOKS, len(waiting)))
+        self._ready.update(dict.fromkeys(some))
+        await self._fill()
+
+    async def _fill(self) -> None:
+        """Begin what is ready, as far as there is room."""
+        while self._ready and self.has_room:
+            conversation_id = next(iter(self._ready))
+            del self._ready[conversation_id]
+            self._reserved += 1
+            try:
+                await self._begin_next(conversation_id)
+            except Unavailable:
+                log.warning(
+                    "The next turn can't be begun yet.",
+                    extra={"action": "advance_waits", "conversation_id": conversation_id},
+                )
+            finally:
+                self._reserved -= 1
+
+    async def _begin_next(self, conversation_id: str) -> None:
+        open_turns = await self._turns.open_turns(conversation_id)
+        if open_turns and open_turns[0].status == "queued":
+            await self._claim(open_turns[0])
 
     async def adopt(self, turn: Turn) -> None:
         """Take on an open turn: claim and run it, or conclude it if only that is missing."""
@@ -161,13 +216,24 @@ class Answering:
             return
         if turn.status in ENDED:
             await self.conclude(turn)
-            return
-        if not self.has_room:
-            return
+        elif self.has_room:
+            self._reserved += 1
+            try:
+                await self._claim(turn)
+            finally:
+                self._reserved -= 1
+
+    async def _claim(self, turn: Turn) -> None:
         asked = time.monotonic()
-        claimed = await self._turns.claim(turn, self.owner, lease_ms=self.lease_ms)
+        try:
+            claimed = await self._turns.claim(turn, self.owner, lease_ms=self.lease_ms)
+        except Unavailable:
+            # It may be running in this server's name now. Nobody renews it: the sweep will see.
+            self._waiting.pop(turn.id, None)
+            raise
         if claimed is None:
             return
+        self._waiting.pop(turn.id, None)
         try:
             conversation = await self._conversations.get(turn.conversation_id, turn.user_id)
         except NotFound:
@@ -206,6 +272,7 @@ class Answering:
         """
         run = self._runs.get(turn_id)
         turn = await self._turns.request_stop(conversation_id, turn_id)
+        run = self._runs.get(turn_id, run)  # it may have been begun meanwhile
         if run is not None and turn is not None:
             run.stop()
             await run.wait_ended(STOP_SECONDS)
@@ -230,6 +297,7 @@ class Answering:
         for turn in list(self._waiting.values()):
             if turn.conversation_id == conversation_id:
                 del self._waiting[turn.id]
+        self._ready.pop(conversation_id, None)
 
     async def drain(self, grace: float) -> None:
         """Let running answers end for ``grace`` seconds, then let go of what is left.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
 
 from memory.errors import Unavailable
+from memory.records import Turn
 from server.stores import TurnStore
+from server.tasks import again_and_again
 from server.turns.answering import Answering
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,15 @@ class Leases:
 
     async def renew_forever(self) -> None:
         interval = self._answering.lease_ms / 1000 / RENEWALS_PER_LEASE
-        while True:
-            renewed = await self.renew()
-            await asyncio.sleep(interval if renewed else RETRY_SECONDS)
+        pause = RETRY_SECONDS
+
+        async def renew() -> None:
+            nonlocal pause
+            pause = RETRY_SECONDS
+            if await self.renew():
+                pause = interval
+
+        await again_and_again(renew, lambda: pause)
 
     async def renew(self) -> bool:
         """Once; False when the store was away."""
@@ -55,10 +62,8 @@ class Leases:
         return True
 
     async def sweep_forever(self) -> None:
-        while True:
-            await self.sweep()
-            # Jitter, so that servers do not reach for the same turns at the same moment.
-            await asyncio.sleep(SWEEP_SECONDS * random.uniform(0.7, 1.3))
+        # Jitter, so that servers do not reach for the same turns at the same moment.
+        await again_and_again(self.sweep, lambda: SWEEP_SECONDS * random.uniform(0.7, 1.3))
 
     async def sweep(self) -> None:
         """Take on the turns that no server holds: their server died, or could not end them."""
@@ -66,6 +71,15 @@ class Leases:
             return
         try:
             for turn in await self._turns.adrift(SWEEP_LIMIT):
-                await self._answering.adopt(turn)
+                await self._adopt(turn)
+            await self._answering.look_again()
         except Unavailable:
             log.debug("The sweep waits for the store.")
+
+    async def _adopt(self, turn: Turn) -> None:
+        try:
+            await self._answering.adopt(turn)
+        except Unavailable:
+            raise
+        except Exception:  # this turn, or its conversation: the others must not wait for it
+            log.exception("A turn can't be taken on.", extra={"turn_id": turn.id})

@@ -92,6 +92,8 @@ class Run:
     async def result(self) -> Turn | None:
         """Answer; the ended turn, or None when it was abandoned."""
         started = time.monotonic()
+        if started >= self.lease_until:
+            return None  # so long on its way here that another may have it
         await self._feeds.started(self.turn)
         if self._ending is None:
             self._generation = asyncio.create_task(

@@ -16,6 +16,7 @@ from pymongo.errors import (
     InvalidOperation,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
     WriteConcernError,
 )
 
@@ -46,9 +47,14 @@ def wrapped(error: PyMongoError) -> RememberingError:
     """The error of ours that says what ``error`` means for a caller. Nothing of its text is
     repeated: drivers quote keys, values and addresses."""
     if isinstance(error, ConfigurationError):
-        return RememberingError("MongoDB's connection string or the server's version won't do.")
+        return RememberingError(
+            "The connection string in MONGODB_URI won't do (its login must be percent-encoded, the "
+            "host after mongodb+srv:// be in DNS), or the server is too old."
+        )
     if isinstance(error, InvalidOperation):
         return Unavailable("The connection to MongoDB is closed.")
+    if isinstance(error, ServerSelectionTimeoutError):
+        return Unavailable("MongoDB can't be reached.")
     if error.timeout:
         return Unavailable("MongoDB did not answer in time.")
     if isinstance(error, ConnectionFailure):
@@ -63,7 +69,7 @@ def wrapped(error: PyMongoError) -> RememberingError:
 def refusal(code: int | None) -> RememberingError:
     """What a server's error code means for a caller."""
     if code in _LOGIN_CODES:
-        return Unavailable("MongoDB refuses this login; the connection string needs a look.")
+        return Unavailable("MongoDB refuses the login that MONGODB_URI gives, or wants one.")
     if code in _PASSING_CODES:
         return Unavailable("MongoDB can't take the write at the moment.")
     return RememberingError(f"MongoDB refused the operation (code {code}).")

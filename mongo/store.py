@@ -36,7 +36,10 @@ class MongoStore(TurnArchive):
     async def connect(self) -> None:
         """Raises ``Unavailable`` where MongoDB is away; then it may still be used, and goes on
         connecting with every call."""
-        await self._connection.open()
+        try:
+            await self._connection.open()
+        except Unavailable as error:
+            raise Unavailable(f"{self._description}: {error}") from error
 
     async def close(self) -> None:
         await self.turns.finish_inserts()

@@ -11,13 +11,13 @@ import json
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticUseDefault
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server import urls
 from server.keys import KeyRefused, load_public_key
 
 HOME = Path(__file__).resolve().parent.parent
@@ -71,14 +71,6 @@ def _number(default: float, least: float, most: float, unit: str = "seconds") ->
     return Field(default, ge=least, le=most, allow_inf_nan=False, description=what)
 
 
-def _check_url(value: str, schemes: tuple[str, ...]) -> str:
-    parts = urlsplit(value)
-    _ = parts.port  # raises ValueError unless it is a number a port may have
-    if parts.scheme not in schemes or not parts.netloc or any(c.isspace() for c in value):
-        raise ValueError
-    return value
-
-
 def _origins(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -106,7 +98,8 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "redis://localhost:6379/0",
         repr=False,
-        description="redis:// or rediss:// (TLS), such as redis://user:password@host:6379/0",
+        description="redis:// or rediss:// (TLS), such as redis://user:password@host:6379/0; after "
+        "a ? db, client_name and, with TLS, ssl_… options such as ssl_ca_certs",
     )
     memory_max_messages: int = _whole(50, 1, 10_000)
     memory_ttl_hours: float = _number(24, 0.001, 8_760, "hours")
@@ -198,21 +191,17 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        return _check_url(value, ("redis", "rediss"))
+        return urls.redis_url(value)
 
     @field_validator("mongodb_uri")
     @classmethod
     def _mongodb_uri(cls, value: str | None) -> str | None:
-        # Several hosts with ports are no URL to the standard library, so only the frame is checked.
-        scheme, _, rest = (value or "mongodb://-").partition("://")
-        if scheme not in ("mongodb", "mongodb+srv") or not rest.strip("/"):
-            raise ValueError
-        return value
+        return value and urls.mongodb_uri(value)
 
     @field_validator("openai_base_url", "auth_jwks_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
-        return value if value is None else _check_url(value, ("http", "https"))
+        return value and urls.http_url(value)
 
     @field_validator("openai_api_key")
     @classmethod
@@ -255,11 +244,7 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in value:
-            parts = urlsplit(origin if origin != "*" else "http://any")
-            if not parts.netloc or parts.path or parts.query or parts.scheme == "*":
-                raise ValueError
-        return value
+        return tuple(urls.origin(each) for each in value)
 
 
 def load_settings(home: Path = HOME) -> Settings:

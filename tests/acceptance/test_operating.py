@@ -19,6 +19,7 @@ from tests.support.app import HOME
 from tests.support.client import Client
 from tests.support.mongod import Mongod
 from tests.support.provider import Provider, Script
+from tests.support.redis_server import RedisServer
 from tests.support.wait import wait_until
 
 
@@ -181,6 +182,31 @@ def test_a_bad_setting_stops_the_start_in_one_line(
     [line] = ended.stderr.splitlines()
     assert setting in line
     assert value in line
+
+
+@pytest.mark.parametrize("reason", ["can't be reached", "refuses the login"])
+def test_a_mongodb_that_cant_be_used_is_told_in_one_line(
+    mongod: Mongod, tmp_path: Path, reason: str
+) -> None:
+    port = 1 if reason == "can't be reached" else mongod.port
+    uri = f"mongodb://user:hunter2@127.0.0.1:{port}/"
+    ended = started_wrongly(tmp_path, MONGODB_URI=uri, LOG_LEVEL="debug")
+    assert ended.returncode == 1
+    [line] = ended.stderr.splitlines()
+    assert f"127.0.0.1:{port}" in line
+    assert reason in line
+    assert "hunter2" not in line
+
+
+def test_a_wrong_redis_password_is_told_in_one_line_and_stops_nothing(
+    start_app: StartApp, redis_server: RedisServer
+) -> None:
+    url = f"redis://user:hunter2@127.0.0.1:{redis_server.port}/0"
+    app = start_app(REDIS_URL=url, LOG_LEVEL="debug")
+    assert app.output.count("⚠️ Redis connection failed, using in-memory fallback: ") == 1
+    assert app.stop() == 0
+    assert "hunter2" not in app.output
+    assert "Traceback" not in app.output
 
 
 def test_a_data_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 from memory.errors import RememberingError
+from server.tasks import again_and_again
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,4 @@ class Health:
             self._changed(status)
 
     async def check_forever(self) -> None:
-        while True:
-            await self.check()
-            await asyncio.sleep(CHECK_SECONDS)
+        await again_and_again(self.check, lambda: CHECK_SECONDS)

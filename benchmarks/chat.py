@@ -27,6 +27,7 @@ from tests.support.app import App
 
 TOKENS_PER_SECOND = 50
 IDLE_CLIENTS = 200
+ROUNDS = 3
 
 NewUser = Callable[[aiohttp.ClientSession, int], User]
 
@@ -57,13 +58,12 @@ class Window:
 async def measure(long: bool) -> list[Row]:
     if sys.platform != "linux":
         raise Missing("what a process uses is read from Linux's /proc")
-    levels, rounds = ((20, 50, 100, 200), 5) if long else ((20, 50), 3)
-    tokens = 400 if long else 150
+    levels, tokens = ((20, 50, 100, 200), 400) if long else ((20, 50), 150)
     rows: list[Row] = []
     async with targets(TOKENS_PER_SECOND) as here:
         rows.append(await _idle(here))
         for users in levels:
-            windows = await chat(here, users=users, tokens=tokens, rounds=rounds)
+            windows = await chat(here, users=users, tokens=tokens, rounds=ROUNDS)
             rows += _rows(f"{users} users: ", windows)
     return rows
 
@@ -141,7 +141,7 @@ async def _window(target: Target, users: list[User], tokens: int) -> Window:
 
     used = cpu_seconds(target.pid) if target.pid else 0.0
     answers = await asyncio.gather(*(one(place, user) for place, user in enumerate(users)))
-    ideal = (tokens - 1) / TOKENS_PER_SECOND
+    ideal = max(1, tokens - 1) / TOKENS_PER_SECOND
     return Window(
         lags=[lag for answer in answers for lag in answer.lags],
         firsts=[answer.first_after for answer in answers],

@@ -42,7 +42,7 @@ class Row:
             line(
                 *(first if place == 0 else ("", "", "")),
                 number(floor.value),
-                f"{number(floor.ratio)} ×",
+                f"{number(floor.ratio)} ×" if math.isfinite(floor.ratio) else "",
                 floor.what,
             )
             for place, floor in enumerate(self.floors)
@@ -67,13 +67,15 @@ def heading() -> str:
 
 
 def number(value: float) -> str:
-    """Two or three digits that count, more only where they are whole; "-" for none."""
+    """Two or three digits that count, more only where they are whole; nothing for none."""
     if not math.isfinite(value):
-        return "-"
+        return ""
     size = abs(value)
     if size >= 100 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
 
 
 def machine() -> str:

@@ -1,0 +1,39 @@
+"""``make chaos ARGS="--seed 7 --seconds 120"``: the real thing under faults, replayable by seed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+
+from tests.chaos.run import run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    parser.add_argument("--runs", type=int, default=1, help="with this seed and those after it")
+    parser.add_argument("--seconds", type=float, default=60, help="of faults, each run")
+    parser.add_argument("--servers", type=int, default=3)
+    parser.add_argument("--users", type=int, default=4)
+    parser.add_argument("--conversations", type=int, default=2, help="of each user")
+    given = parser.parse_args()
+    failed = 0
+    for seed in range(given.seed, given.seed + given.runs):
+        outcome = asyncio.run(
+            run(
+                seed,
+                seconds=given.seconds,
+                servers=given.servers,
+                users=given.users,
+                conversations=given.conversations,
+            )
+        )
+        print(outcome, flush=True)
+        failed += bool(outcome.findings)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

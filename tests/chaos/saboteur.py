@@ -1,0 +1,157 @@
+"""Who breaks things: which, when and for how long is decided by the seed alone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+import redis
+
+from tests.chaos.tab import Tab
+from tests.chaos.world import LEASE_SECONDS, Node, World
+
+Fault = Callable[[random.Random], Awaitable[None]]
+
+
+class Saboteur:
+    """Every fault is healed by itself, so when ``work`` returns the world is whole again.
+
+    Lanes work side by side: at most one fault at a time each on the servers, Redis, MongoDB and the
+    clients, so that they meet one another.
+    """
+
+    def __init__(self, world: World, tabs: Sequence[Tab], seed: int) -> None:
+        self.faults: Counter[str] = Counter()
+        self.diary: list[str] = []
+        self.mishaps: list[str] = []
+        self._world = world
+        self._tabs = tabs
+        self._seed = seed
+        self._began = 0.0
+
+    async def work(self, seconds: float) -> None:
+        self._began = time.monotonic()
+        servers = {
+            self._kill_a_server: 4,
+            self._drain_a_server: 3,
+            self._freeze_a_server: 4,
+            self._kill_all_servers: 1,
+        }
+        redis_faults = {
+            self._kill_redis: 2,
+            self._empty_redis: 2,
+            self._freeze_redis: 2,
+            self._delete_some_keys: 4,
+        }
+        mongo = {self._kill_mongod: 1, self._freeze_mongod: 2}
+        await asyncio.gather(
+            self._lane("servers", servers, (1, 6), seconds),
+            self._lane("redis", redis_faults, (0.5, 5), seconds),
+            self._lane("mongod", mongo, (5, 15), seconds),
+            self._lane("clients", {self._cut_a_client: 1}, (0.3, 2.5), seconds),
+        )
+
+    async def _lane(
+        self, name: str, faults: dict[Fault, int], gap: tuple[float, float], seconds: float
+    ) -> None:
+        rng = random.Random(f"{self._seed} {name}")
+        while True:
+            await asyncio.sleep(rng.uniform(*gap))
+            if time.monotonic() - self._began > seconds:
+                return
+            fault = rng.choices(list(faults), list(faults.values()))[0]
+            await fault(random.Random(rng.random()))
+
+    def _note(self, fault: str, what: str = "") -> None:
+        self.faults[fault] += 1
+        self.diary.append(f"{time.monotonic() - self._began:7.2f}  {fault}{what}")
+
+    # Servers
+
+    async def _kill_a_server(self, rng: random.Random) -> None:
+        node, away = rng.choice(self._world.nodes), rng.choice((0.0, 0.5, 3.5))
+        self._note("server killed", f": {node.number}, for {away} s")
+        await node.kill()
+        await asyncio.sleep(away)
+        await self._start(node)
+
+    async def _kill_all_servers(self, rng: random.Random) -> None:
+        self._note("all servers killed")
+        for node in self._world.nodes:
+            await node.kill()
+        await asyncio.gather(*(self._start(node) for node in self._world.nodes))
+
+    async def _drain_a_server(self, rng: random.Random) -> None:
+        node = rng.choice(self._world.nodes)
+        self._note("server drained", f": {node.number}")
+        mishap = await node.drain()
+        if mishap is not None:
+            self.mishaps.append(mishap)
+        await self._start(node)
+
+    async def _freeze_a_server(self, rng: random.Random) -> None:
+        node, pause = rng.choice(self._world.nodes), LEASE_SECONDS + rng.uniform(0.2, 3)
+        self._note("server frozen", f": {node.number}, for {pause:.1f} s")
+        node.app.signal(signal.SIGSTOP)
+        await asyncio.sleep(pause)
+        node.app.signal(signal.SIGCONT)
+
+    async def _start(self, node: Node) -> None:
+        await node.start()
+        self.diary.append(f"{time.monotonic() - self._began:7.2f}  server {node.number} is up")
+
+    # Redis
+
+    async def _kill_redis(self, rng: random.Random) -> None:
+        away = rng.choice((0.0, 1.0, 3.0))
+        self._note("redis killed", f": for {away} s, then empty")
+        await asyncio.to_thread(self._world.redis.kill)
+        await asyncio.sleep(away)
+        await asyncio.to_thread(self._world.redis.start)
+
+    async def _empty_redis(self, rng: random.Random) -> None:
+        self._note("redis emptied")
+        with redis.Redis(port=self._world.redis.port) as client:
+            client.flushall()
+
+    async def _freeze_redis(self, rng: random.Random) -> None:
+        pause = rng.uniform(1, 3)
+        self._note("redis frozen", f": for {pause:.1f} s")
+        self._world.redis.freeze()
+        await asyncio.sleep(pause)
+        self._world.redis.thaw()
+
+    async def _delete_some_keys(self, rng: random.Random) -> None:
+        with redis.Redis(port=self._world.redis.port) as client:
+            names = sorted(client.scan_iter("conversation:*"))
+            some = rng.sample(names, min(len(names), rng.randint(1, 4)))
+            self._note("redis keys deleted", f": {len(some)}")
+            if some:
+                client.delete(*some)
+
+    # MongoDB
+
+    async def _kill_mongod(self, rng: random.Random) -> None:
+        away = rng.choice((0.0, 2.0))
+        self._note("mongod killed", f": for {away} s")
+        await asyncio.to_thread(self._world.mongod.kill)
+        await asyncio.sleep(away)
+        await asyncio.to_thread(self._world.mongod.start)
+
+    async def _freeze_mongod(self, rng: random.Random) -> None:
+        pause = rng.uniform(1, 4)
+        self._note("mongod frozen", f": for {pause:.1f} s")
+        self._world.mongod.pause()
+        await asyncio.sleep(pause)
+        self._world.mongod.resume()
+
+    # Clients
+
+    async def _cut_a_client(self, rng: random.Random) -> None:
+        tab = rng.choice(self._tabs)
+        self._note("client cut", f": {tab.name}")
+        await tab.cut()

@@ -10,7 +10,7 @@ import asyncio
 import math
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from tests.support.app import App
 TOKENS_PER_SECOND = 50
 IDLE_CLIENTS = 200
 ROUNDS = 3
+PATIENCE_SECONDS = 120.0
+"""For all users' answers, which take a few seconds; more where a server is far from keeping up."""
 
 NewUser = Callable[[aiohttp.ClientSession, int], User]
 
@@ -112,7 +114,7 @@ async def chat(
         for target in targets:
             crowds[target.name] = await _connect(connected, session, target, users)
             # The first turn makes the conversation, and connections to the provider.
-            await asyncio.gather(*(user.ask(1) for user in crowds[target.name]))
+            await _answers(target, (user.ask(1) for user in crowds[target.name]))
         for number in range(rounds):
             shift = number % len(targets)
             for target in targets[shift:] + targets[:shift]:
@@ -140,7 +142,7 @@ async def _window(target: Target, users: list[User], tokens: int) -> Window:
         return await user.ask(tokens)
 
     used = cpu_seconds(target.pid) if target.pid else 0.0
-    answers = await asyncio.gather(*(one(place, user) for place, user in enumerate(users)))
+    answers = await _answers(target, (one(place, user) for place, user in enumerate(users)))
     ideal = max(1, tokens - 1) / TOKENS_PER_SECOND
     return Window(
         lags=[lag for answer in answers for lag in answer.lags],
@@ -150,6 +152,17 @@ async def _window(target: Target, users: list[User], tokens: int) -> Window:
         wrong=sum(answer.wrong for answer in answers),
         pace=median((answer.last_at - answer.first_at) / ideal for answer in answers),
     )
+
+
+async def _answers(
+    target: Target, asked: Iterable[Coroutine[None, None, Received]]
+) -> list[Received]:
+    """Raises ``AssertionError`` where they don't end."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await asyncio.gather(*asked)
+    except TimeoutError:
+        raise AssertionError(f"{target.name}: the answers did not end") from None
 
 
 async def _idle(targets: list[Target]) -> Row:

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench
+.PHONY: help setup run test check bench chaos
 
 help:  ## Show these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,3 +25,8 @@ check:  ## Lint, formatting, types, and who may import whom
 bench:  ## Measure this machine
 	@scripts/setup.sh requirements-dev.txt
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+chaos:  ## Break everything at random and check that nothing is lost; ARGS="--seed 7 --seconds 120"
+	@scripts/setup.sh requirements-dev.txt
+	@scripts/test-servers.sh
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m tests.chaos $(ARGS)

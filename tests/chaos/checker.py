@@ -1,4 +1,4 @@
-"""Holds what clients saw against what is kept. Each finding is a sentence that begins with its kind.
+"""Holds what clients saw against what is kept. Each finding begins with its kind.
 
 ``check`` is told whether events cross servers. In this version they do not: a reader on another
 server than the one that answers is sure to be right only after it has opened the conversation anew.

@@ -66,7 +66,7 @@ class User:
                 self._send(rng, text(), conversation_id)
                 for _ in range(rng.choices((1, 2, 4), (6, 3, 1))[0])
             ]
-            turns = await asyncio.gather(*burst)
+            turns = [str(send.answer["turn"]["id"]) for send in await asyncio.gather(*burst)]
             if rng.random() < 0.1:
                 await asyncio.sleep(rng.uniform(0, 0.6))
                 await self._stop(conversation_id, rng.choice(turns))
@@ -80,11 +80,10 @@ class User:
             chosen = new_id()
             await self.writer.call("conversation:create", conversation_id=chosen, title="chaos")
             return chosen
-        await self._send(rng, text, None)
-        return self.sends[-1].conversation_id
+        return (await self._send(rng, text, None)).conversation_id
 
-    async def _send(self, rng: random.Random, text: str, conversation_id: str | None) -> str:
-        """The turn's id, once it is acknowledged."""
+    async def _send(self, rng: random.Random, text: str, conversation_id: str | None) -> Send:
+        """Returns when it is acknowledged."""
         send = Send(new_id(), text, next(ticks))
         self.sends.append(send)
         fields: dict[str, Any] = {"message_id": send.message_id, "content": text}
@@ -94,7 +93,7 @@ class User:
                 fields["if_busy"] = "interrupt"
         body, connection, send.tries = await self.writer.call("message:send", **fields)
         send.acknowledged, send.connection, send.answer = next(ticks), connection.number, body
-        return str(body["turn"]["id"])
+        return send
 
     async def _stop(self, conversation_id: str, turn_id: str) -> None:
         body, _, _ = await self.writer.call(

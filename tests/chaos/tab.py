@@ -118,6 +118,7 @@ class Tab:
         self._cursors: dict[str, str] = {}
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._sending = 0
 
     @property
     def connection(self) -> Connection | None:
@@ -142,6 +143,8 @@ class Tab:
             connection = self._connection
             if connection is None or conversation_id not in connection.opened:
                 return
+            if self._sending:
+                return  # a message puts it on the feed as well: which cursor would be the last?
             try:
                 await connection.call("conversation:close", {"conversation_id": conversation_id})
             except Lost:
@@ -153,9 +156,14 @@ class Tab:
         """The same call until it is answered: the answer, the connection, how many tries."""
         for tries in itertools.count(1):
             connection = await self.connected()
+            self._sending += 1
             try:
                 body = await connection.call(name, fields)
             except Lost:
+                body = None
+            finally:
+                self._sending -= 1
+            if body is None:
                 self.retries += 1
                 await self._leave(connection)
                 continue

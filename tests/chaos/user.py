@@ -1,4 +1,4 @@
-"""A user: one tab that writes, one that only reads, and some conversations between them."""
+"""A user: one tab that writes, one that mostly reads, and some conversations between them."""
 
 from __future__ import annotations
 
@@ -91,9 +91,23 @@ class User:
             fields["conversation_id"] = conversation_id
             if rng.random() < 0.04:
                 fields["if_busy"] = "interrupt"
-        body, connection, send.tries = await self.writer.call("message:send", **fields)
+        tab = self.writer
+        if conversation_id is not None and rng.random() < 0.15:
+            tab = self.reader  # often on another server
+        if rng.random() < 0.05:
+            await self._send_at_once_from_both(send, fields)
+            return send
+        body, connection, send.tries = await tab.call("message:send", **fields)
         send.acknowledged, send.connection, send.answer = next(ticks), connection.number, body
         return send
+
+    async def _send_at_once_from_both(self, send: Send, fields: dict[str, Any]) -> None:
+        """One message on two connections is one message, and is answered alike."""
+        answers = await asyncio.gather(*(tab.call("message:send", **fields) for tab in self.tabs))
+        (send.answer, _, _), (other, _, _) = answers
+        send.acknowledged, send.tries = next(ticks), 2
+        if other != send.answer:
+            raise Refused(f"{send.message_id} was answered with {send.answer}, and with {other}")
 
     async def _stop(self, conversation_id: str, turn_id: str) -> None:
         body, _, _ = await self.writer.call(

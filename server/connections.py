@@ -36,9 +36,6 @@ class Connections:
         self._by_sid: dict[str, Connection] = {}
         self._by_user: dict[str, dict[str, Connection]] = {}
 
-    def __len__(self) -> int:
-        return len(self._by_sid)
-
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._by_sid.values()))
 

@@ -8,6 +8,8 @@ tests/server/test_transport.py holds it against the installed versions:
   which a feed needs: the verdict first, then the events. Stock handlers can only return.
 - Events are encoded once and put straight into each connection's queue.
 - A connection's queue is bounded (``outbox.py``): who does not read is cut off, and comes back.
+- What is no packet is dropped with a line in the log: the library logs a traceback for each, and
+  forgets to close a connection that does not even speak Engine.IO.
 - permessage-deflate is off: it costs 90 kB a connection and CPU for every event.
 - ``drop`` and ``close`` end connections as a lost transport would, so that stock clients come back
   by themselves; after ``sio.disconnect()`` they never do. Stock shutdown waits ~40 s.
@@ -37,6 +39,20 @@ log = logging.getLogger(__name__)
 
 # A client that does not answer the closing handshake is given up after this many seconds.
 CLOSE_TIMEOUT = 1.0
+
+# Binary parts that a packet may announce. No call has any; the library keeps what it is sent until
+# the last has come, and would wait for a billion.
+MAX_ATTACHMENTS = 8
+
+ENGINE_PACKETS = tuple("0123456")
+CLIENT_PACKETS = (
+    socketio_packet.CONNECT,
+    socketio_packet.DISCONNECT,
+    socketio_packet.EVENT,
+    socketio_packet.ACK,
+    socketio_packet.BINARY_EVENT,
+    socketio_packet.BINARY_ACK,
+)
 
 
 class Answer:
@@ -82,8 +98,32 @@ class WireJson:
                 raise ValueError("nested too deep") from None
 
 
+class Malformed(ValueError):
+    """What was sent is no packet that a client may send."""
+
+
+class ClientPacket(socketio_packet.Packet):  # type: ignore[misc]
+    """A packet that fails as ``Malformed``, whatever is wrong with it."""
+
+    def decode(self, encoded_packet: Any) -> int:
+        try:
+            attachments: int = super().decode(encoded_packet)
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise Malformed(type(error).__name__) from error
+        if self.packet_type not in CLIENT_PACKETS or attachments > MAX_ATTACHMENTS:
+            raise Malformed(f"type {self.packet_type!s:.10}, {attachments} attachments")
+        return attachments
+
+
 class PlainWebSocket(engineio_aiohttp.WebSocket):  # type: ignore[misc]
     """The driver's websocket, without compression and with a short closing handshake."""
+
+    async def wait(self) -> str | bytes:
+        """The next message. Raises ``OSError`` when there is none, or it is not Engine.IO."""
+        message: str | bytes = await super().wait()
+        if isinstance(message, str) and message[:1] not in ENGINE_PACKETS:
+            raise OSError("not an Engine.IO packet")
+        return message
 
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
         self._sock = web.WebSocketResponse(
@@ -117,6 +157,7 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         super().__init__(
             async_mode="aiohttp",
             json=WireJson,
+            serializer=ClientPacket,
             cors_allowed_origins="*" if anywhere else list(cors_origins) or None,
             max_http_buffer_size=MAX_PACKET_BYTES,
         )
@@ -126,7 +167,18 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
+    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+        if isinstance(data, str):
+            self._binary_packet.pop(eio_sid, None)  # its binary parts will not come any more
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except Malformed as error:
+            self._binary_packet.pop(eio_sid, None)
+            log.debug("A packet was dropped.", extra={"action": "malformed", "why": str(error)})
+
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None:
+            return  # a second CONNECT on the same socket
         await super()._handle_connect(eio_sid, namespace, data)
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
         if sid is not None and self.manager.is_connected(sid, "/"):
@@ -142,7 +194,8 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             return
         name, *arguments = data if isinstance(data, list) and data else (None,)
         call = self._call(sid, eio_sid, id, name, tuple(arguments))
-        self._calls.start(call, f"call {name!s:.40}")
+        # Only text is shown: what is nested deeply can't be.
+        self._calls.start(call, f"call {name:.40}" if isinstance(name, str) else "call")
 
     async def _call(
         self, sid: str, eio_sid: str, id: Any, name: Any, arguments: tuple[Any, ...]

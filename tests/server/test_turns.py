@@ -1,0 +1,183 @@
+"""Turns that wait, when the store answers late, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.answering import AnswerChunk, AnswerRequest
+from embedded.store import EmbeddedStore
+from memory.errors import Unavailable
+from memory.records import Message, Position, Transcript, Turn
+from server.feed.feeds import Feeds
+from server.protocol import SendMessage
+from server.turns.acceptance import Acceptance
+from server.turns.answering import Answering
+from server.turns.leases import Leases
+from tests.support.wait import wait_until
+
+USER, LEASE_MS = "user", 300
+
+
+class Memory:
+    """No cache: everything is read from the store."""
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self._store = store
+
+    async def read(self, conversation_id: str, *, at_least: Position) -> Transcript:
+        return await self._store.load(conversation_id, 1000)
+
+    async def remember(self, conversation_id: str, message: Message, position: Position) -> None:
+        pass
+
+
+class ScriptedAgent:
+    """Answers when the test lets it."""
+
+    description = "scripted"
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.asked: list[str] = []
+        self.most_at_once = 0
+        self._now = 0
+
+    async def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
+        self.asked.append(str(request.question.content))
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        try:
+            await self.gate.wait()
+            yield AnswerChunk(text="answer")
+        finally:
+            self._now -= 1
+
+    def turn_ended(self, conversation_id: str, user_id: str) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+class Server:
+    """The part of a server that turns messages into answers."""
+
+    def __init__(self, store: EmbeddedStore, **limits: int) -> None:
+        self.store = store
+        self.agent = ScriptedAgent()
+        memory = Memory(store)
+        feeds = Feeds(lambda event, payload, sids: None, store, memory)
+        self.answering = Answering(
+            conversations=store.conversations,
+            turns=store.turns,
+            memory=memory,
+            feeds=feeds,
+            agent=self.agent,
+            owner="us:1",
+            lease_ms=LEASE_MS,
+            max_running=limits.get("max_running", 0),
+            max_attempts=0,
+        )
+        self.acceptance = Acceptance(
+            conversations=store.conversations,
+            turns=store.turns,
+            memory=memory,
+            feeds=feeds,
+            answering=self.answering,
+            max_waiting=0,
+        )
+        self.leases = Leases(self.answering, store.turns)
+
+    async def send(self, message_id: str, conversation_id: str | None = None) -> Turn:
+        call = SendMessage(
+            message_id=message_id, content=message_id, conversation_id=conversation_id
+        )
+        place = await self.acceptance.place(USER, call)
+        return (await self.acceptance.accept(place, call)).turn
+
+    async def answered(self, turn: Turn) -> None:
+        async def closed() -> bool:
+            now = await self.store.turns.get(turn.conversation_id, turn.id)
+            return now is not None and now.status == "completed" and not now.open
+
+        await wait_until(closed, f"{turn.question.message_id} is answered")
+
+    async def work(self) -> None:
+        """Renews and sweeps, quicker than a real server."""
+        while True:
+            await self.leases.renew()
+            await self.leases.sweep()
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
+    store = EmbeddedStore(tmp_path / "store.db")
+    await store.connect()
+    yield store
+    await store.close()
+
+
+def losing(store: EmbeddedStore, name: str, *, after: bool) -> None:
+    """Once, the call of this name fails: before it took effect, or after."""
+    real = getattr(store.turns, name)
+
+    async def lossy(*arguments: Any, **more: Any) -> Any:
+        setattr(store.turns, name, real)
+        if after:
+            await real(*arguments, **more)
+        raise Unavailable("the reply is lost")
+
+    setattr(store.turns, name, lossy)
+
+
+@pytest.mark.parametrize(
+    ("lost", "after"),
+    [("claim", True), ("claim", False), ("open_turns", False), ("close", False), ("close", True)],
+    ids=[
+        "claim's reply",
+        "the claim",
+        "the look at what is next",
+        "the closing",
+        "closing's reply",
+    ],
+)
+async def test_a_waiting_turn_is_answered_though_the_store_failed_when_it_was_its_turn(
+    store: EmbeddedStore, lost: str, after: bool
+) -> None:
+    server = Server(store)
+    first = await server.send("first")
+    second = await server.send("second", first.conversation_id)
+    assert (first.status, second.status) == ("running", "queued")
+    losing(store, lost, after=after)
+    server.agent.gate.set()
+    working = asyncio.create_task(server.work())
+    try:
+        await server.answered(second)
+        assert server.agent.asked.count("first") == 1
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+        await server.answering.drain(1)
+
+
+async def test_no_more_run_than_may_when_many_come_at_once(store: EmbeddedStore) -> None:
+    server = Server(store, max_running=3)
+    turns = await asyncio.gather(*(server.send(f"message {number}") for number in range(20)))
+    assert [turn.status for turn in turns].count("running") == 3
+    working = asyncio.create_task(server.work())
+    try:
+        server.agent.gate.set()
+        for turn in turns:
+            await server.answered(turn)
+        assert server.agent.most_at_once <= 3
+        assert sorted(server.agent.asked) == sorted(f"message {n}" for n in range(20))
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+        await server.answering.drain(1)

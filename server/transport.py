@@ -125,11 +125,14 @@ class PlainWebSocket(engineio_aiohttp.WebSocket):  # type: ignore[misc]
             raise OSError("not an Engine.IO packet")
         return message
 
-    async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
+    async def __call__(self, environ: dict[str, Any]) -> web.StreamResponse:
         self._sock = web.WebSocketResponse(
             max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=CLOSE_TIMEOUT
         )
-        await self._sock.prepare(environ["aiohttp.request"])
+        try:
+            await self._sock.prepare(environ["aiohttp.request"])
+        except ConnectionError:
+            return web.Response()  # the client left during its handshake: nobody reads this
         self.environ = environ
         await self.handler(self)
         return self._sock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -194,6 +195,25 @@ async def test_a_client_that_left_is_forgotten(served: Served) -> None:
     await wait_until(lambda: not served.transport.eio.sockets, "its socket is gone")
     served.transport.deliver("to nobody", {}, served.sids)
     assert served.transport.environ == {}
+
+
+async def test_a_client_that_leaves_during_its_handshake_is_no_error(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = (
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: here\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    # Without an await: the server stands still, as one does that was paused, and finds it gone.
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", served.port)) as link:
+            link.sendall(request.encode())
+    engine = served.transport.eio
+    await wait_until(lambda: len(engine.sockets) == 20, "the server has seen them all")
+    async with raw(served):
+        pass
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
 def test_json_takes_what_orjson_refuses() -> None:

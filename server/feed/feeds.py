@@ -236,7 +236,7 @@ class Feeds:
     async def _publish(self, turn: Turn, append: Callable[[Log], Event | None]) -> None:
         try:
             feed = await self._feed(turn.conversation_id)
-            if turn.n > feed.log.position.turn + 1:
+            if feed.log.lacks(turn):
                 await self.renew(turn.conversation_id)
         except NotFound:
             return  # deleted meanwhile: there is nobody to tell

@@ -138,6 +138,13 @@ class Log:
             self._chars -= _size(self._events.popleft()[2])
         return event
 
+    def lacks(self, turn: Turn) -> bool:
+        """Whether something before ``turn`` happened on another server and was never told here."""
+        if turn.n > self.position.turn + 1:
+            return True
+        # A turn that has run began when all before it had ended. One stopped in line has not.
+        return turn.attempt > 0 and any(live.n < turn.n for live in self.live.values())
+
     # Each of the following gives the event, or None where the log has it already: what a takeover
     # or a repeated call says again is said to nobody twice.
 

@@ -146,6 +146,11 @@ class Answering:
                 run.ended.set()
             if ended is not None:
                 await self.conclude(ended)
+        except Unavailable:
+            log.warning(
+                "A turn waits for the store; the sweep goes on with it.",
+                extra={"action": "turn_waits", "turn_id": run.turn.id},
+            )
         finally:
             await self._fill()
 

@@ -423,3 +423,30 @@ async def test_a_later_attempt_elsewhere_is_shown(tmp_path: Path) -> None:
         await here.end()
         await here.look_elsewhere()
         assert (tab.messages, tab.turns) == (await here.truth(), {})
+
+
+@pytest.mark.parametrize("also_run_elsewhere", [False, True])
+async def test_what_ended_elsewhere_is_shown_before_a_later_turn_goes_on_here(
+    tmp_path: Path, also_run_elsewhere: bool
+) -> None:
+    async with world(tmp_path) as here:
+        tab = here.tabs[0]
+        await here.begin_open(tab, fresh=True)
+        await here.settle()
+        await here.accept()
+        await here.accept()
+        here.elsewhere = True
+        await here.start()
+        await here.delta()
+        await here.end()
+        here.elsewhere = also_run_elsewhere  # then only its end is told here
+        await here.start()
+        await here.delta()
+        here.elsewhere = False
+        await here.end()
+        assert (tab.messages, tab.turns) == (await here.truth(), {})
+        # The cursor of such a log proves that nothing was missed.
+        here.leave(tab)
+        await here.begin_open(tab, fresh=False)
+        await here.settle()
+        assert (tab.messages, tab.turns) == (await here.truth(), {})

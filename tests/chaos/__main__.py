@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 
@@ -19,6 +20,8 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=4)
     parser.add_argument("--conversations", type=int, default=2, help="of each user")
     given = parser.parse_args()
+    # The provider's side of a server that was killed while it was answered: no news here.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     failed = 0
     for seed in range(given.seed, given.seed + given.runs):
         outcome = asyncio.run(

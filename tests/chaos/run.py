@@ -16,6 +16,7 @@ from pprint import pformat
 import redis
 
 from memory import RedisConversationMemory
+from memory.errors import NotFound
 from memory.records import Message, Turn, answer_of, messages_of, question_of
 from mongo.store import MongoStore
 from server.protocol import message_shape
@@ -115,7 +116,12 @@ async def _play(
         evidence.mishaps += [f"no end: {result!r}" for result in results if result is not None]
         for user in people:
             for conversation_id in user.conversations:
-                evidence.kept.append(await _kept(world, store, memory, user, conversation_id))
+                try:
+                    kept = await _kept(world, store, memory, user, conversation_id)
+                except NotFound:
+                    kept = Kept(conversation_id, [], 0, [], [], 0)
+                    evidence.mishaps.append(f"lost conversation: {conversation_id}")
+                evidence.kept.append(kept)
     finally:
         await memory.close()
         await store.close()

@@ -19,6 +19,11 @@ def main() -> int:
     parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--users", type=int, default=4)
     parser.add_argument("--conversations", type=int, default=2, help="of each user")
+    parser.add_argument(
+        "--events-cross-servers",
+        action="store_true",
+        help="demand that a reader needs no reopening to see what another server answers",
+    )
     given = parser.parse_args()
     # The provider's side of a server that was killed while it was answered: no news here.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -31,6 +36,7 @@ def main() -> int:
                 servers=given.servers,
                 users=given.users,
                 conversations=given.conversations,
+                events_cross_servers=given.events_cross_servers,
             )
         )
         print(outcome, flush=True)

@@ -53,7 +53,13 @@ class Outcome:
 
 
 async def run(
-    seed: int, *, seconds: float, servers: int = 3, users: int = 4, conversations: int = 2
+    seed: int,
+    *,
+    seconds: float,
+    servers: int = 3,
+    users: int = 4,
+    conversations: int = 2,
+    events_cross_servers: bool = False,
 ) -> Outcome:
     """Its logs stay in a folder of the temp directory if anything was wrong."""
     started = time.monotonic()
@@ -72,7 +78,7 @@ async def run(
     except BaseException as error:
         error.add_note(f"seed {seed}; the logs are in {folder}")
         raise
-    findings = check(evidence)
+    findings = check(evidence, events_cross_servers=events_cross_servers)
     outcome = Outcome(
         seed, findings, _counts(evidence, people), saboteur.faults, time.monotonic() - started
     )

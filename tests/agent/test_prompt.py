@@ -242,7 +242,7 @@ def test_for_every_conversation_groups_stay_whole_the_budget_holds_and_order_asc
     for number, group in zip(numbers, groups, strict=True):
         whole = [m for m in messages if m.turn_id == f"t{number}" or m.id == f"id call{number}"]
         assert texts(group) == [message.content for message in whole]
-        assert group[-1].text.startswith(f"{number} a")
+        assert group[-1].type == "ai"
 
 
 def test_counting_follows_what_the_provider_reports_smoothly_and_within_bounds() -> None:

@@ -132,6 +132,7 @@ class ChatServer:
             connections=self.connections,
             feeds=self.feeds,
             health=self.health,
+            is_open=self.transport.is_open,
             drop=self.transport.drop,
             limits={"message_chars": limits.message_chars, "queued_turns": limits.queued_turns},
         )

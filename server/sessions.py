@@ -33,6 +33,7 @@ class Sessions:
         connections: Connections,
         feeds: Feeds,
         health: Health,
+        is_open: Callable[[str], bool],
         drop: Callable[[str], None],
         limits: Mapping[str, int],
     ) -> None:
@@ -40,6 +41,7 @@ class Sessions:
         self._connections = connections
         self._feeds = feeds
         self._health = health
+        self._is_open = is_open
         self._drop = drop
         self._limits = dict(limits)
         self._connecting: dict[str, tuple[Connection, Caller]] = {}
@@ -55,6 +57,9 @@ class Sessions:
             if refusal.code == "internal":
                 log.error("A client could not be identified.", exc_info=error)
             raise Refused(refusal.message, refusal.shape()) from None
+        if not self._is_open(sid):
+            # It left while its token was looked at. The library would tell nobody of its end.
+            raise Refused("gone")
         connection = Connection(sid, caller.user_id, guest=caller.guest)
         self._connecting[sid] = (connection, caller)
 
@@ -75,6 +80,8 @@ class Sessions:
         self._connections.tell(connection, "session", session)
         if self._health.degraded:
             self._connections.tell(connection, "server:status", self._health.status())
+        if self._health.draining:
+            self._connections.tell(connection, "server:draining", {"reconnect_in_ms": 0})
         if caller.expires_at is not None:
             self._end_at(connection, caller.expires_at)
         log.info("A client connected.", extra={"action": "connected", "user_id": caller.user_id})

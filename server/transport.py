@@ -237,6 +237,11 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         eio_sid = self.manager.eio_sid_from_sid(sid, "/")
         return None if eio_sid is None else self.eio.sockets.get(eio_sid)
 
+    def is_open(self, sid: str) -> bool:
+        """Whether there is still a client behind this connection."""
+        socket = self._socket(sid)
+        return socket is not None and not socket.closed
+
     def drop(self, sid: str) -> None:
         """End one connection, after what is queued for it, so that a stock client reconnects."""
         socket = self._socket(sid)

@@ -140,7 +140,7 @@ class Feeds:
         self._feeds: dict[str, Feed] = {}
         self._beginning = KeyedLocks()
         self.announcing = KeyedLocks()
-        """Held by conversation while a message is stored and then announced by this server."""
+        """Held by conversation while this server stores and then announces something."""
 
     async def open(
         self, connection: Connection, conversation: Conversation, after: str | None

@@ -161,18 +161,21 @@ class Answering:
         """
         self._waiting.pop(turn.id, None)
         answer = answer_of(turn)
-        if answer is not None:
-            position = Position(revision=turn.revision, turn=turn.n, answers=turn.answers or 0)
-            await self._memory.remember(turn.conversation_id, answer, position)
-        await self._feeds.ended(turn)
-        try:
-            await self._turns.close(turn)
-        except Unavailable:
-            log.warning(
-                "An ended turn can't be closed yet.",
-                extra={"action": "close_waits", "turn_id": turn.id},
-            )
-            return
+        # Whoever hears the end and sends at once finds the conversation free: the message waits
+        # for the lock, not for a turn.
+        async with self._feeds.announcing.holding(turn.conversation_id):
+            if answer is not None:
+                position = Position(revision=turn.revision, turn=turn.n, answers=turn.answers or 0)
+                await self._memory.remember(turn.conversation_id, answer, position)
+            await self._feeds.ended(turn)
+            try:
+                await self._turns.close(turn)
+            except Unavailable:
+                log.warning(
+                    "An ended turn can't be closed yet.",
+                    extra={"action": "close_waits", "turn_id": turn.id},
+                )
+                return
         if answer is not None:
             self._agent.turn_ended(turn.conversation_id, turn.user_id)
         await self.advance(turn.conversation_id)

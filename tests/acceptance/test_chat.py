@@ -370,3 +370,15 @@ async def test_a_provider_that_is_busy_at_first_is_asked_again(
         completed = await guest.ask("patience")
         assert completed["message"]["content"] == "at last"
         assert len(provider.requests) == 3
+
+
+async def test_whoever_sends_on_hearing_the_end_finds_the_conversation_free(
+    start_app: StartApp, provider: Provider
+) -> None:
+    app = start_app(**with_provider(provider))
+    async with Client(app.url) as guest:
+        conversation_id = (await guest.ask("first"))["conversation_id"]
+        for number in range(20):
+            sent = await guest.send(f"{number}", conversation_id, if_busy="reject")
+            assert sent["turn"]["status"] == "running"
+            await guest.completed(sent["turn"]["id"])

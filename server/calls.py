@@ -14,7 +14,8 @@ from server.clock import now_ms
 from server.connections import Connection, Connections
 from server.deletion import Deletion
 from server.errors import Away, Internal, Invalid, Missing, as_call_error
-from server.feed.feeds import Feeds, Opening
+from server.feed.feeds import Feeds
+from server.feed.following import Opening
 from server.stores import ConversationStore, TurnStore
 from server.transport import Answer
 from server.turns.acceptance import Acceptance, Place, first_conversation_id

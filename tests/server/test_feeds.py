@@ -22,7 +22,8 @@ from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
 from memory.records import Answer, Position, Question, Transcript, Turn
 from server.connections import Connection
-from server.feed.feeds import Feeds, Opening
+from server.feed.feeds import Feeds
+from server.feed.following import Opening
 
 USER, CONVERSATION = "user", "conversation"
 LEASE_MS = 60_000

@@ -17,13 +17,13 @@ from server.errors import Away, Internal, Invalid, Missing, as_call_error
 from server.feed.feeds import Feeds
 from server.feed.following import Opening
 from server.stores import ConversationStore, TurnStore
-from server.transport import Answer
+from server.transport import Reply
 from server.turns.acceptance import Acceptance, Place, first_conversation_id
 from server.turns.answering import Answering
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Connection, tuple[Any, ...]], Awaitable[Answer]]
+Handler = Callable[[Connection, tuple[Any, ...]], Awaitable[Reply]]
 
 
 class Calls:
@@ -61,7 +61,7 @@ class Calls:
             "turn:stop": self.stop,
         }
 
-    async def dispatch(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Answer:
+    async def dispatch(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Reply:
         """Answer one call. Whatever goes wrong becomes an error of the contract, here."""
         try:
             connection = self._connections.get(sid)
@@ -75,9 +75,9 @@ class Calls:
             mapped = as_call_error(error)
             if isinstance(mapped, Internal):
                 log.error("A call failed.", extra={"action": "call", "call": name}, exc_info=error)
-            return Answer({"ok": False, "error": mapped.shape()})
+            return Reply({"ok": False, "error": mapped.shape()})
 
-    async def create(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def create(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.CreateConversation, arguments)
         conversation_id = call.conversation_id or protocol.new_id()
         conversation, created = await self._conversations.create(
@@ -89,9 +89,9 @@ class Calls:
         )
         if created:
             self._tell(connection, "conversation:created", conversation)
-        return Answer({"conversation": protocol.conversation_shape(conversation)})
+        return Reply({"conversation": protocol.conversation_shape(conversation)})
 
-    async def list(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def list(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.ListConversations, arguments)
         before = protocol.parse_list_cursor(call.before)
         # One more than asked for tells whether there is a next page.
@@ -99,14 +99,14 @@ class Calls:
             connection.user_id, before=before, limit=call.limit + 1
         )
         page = found[: call.limit]
-        return Answer(
+        return Reply(
             {
                 "conversations": [protocol.conversation_shape(each) for each in page],
                 "next": protocol.list_cursor(page[-1]) if len(found) > call.limit else None,
             }
         )
 
-    async def open(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def open(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.OpenConversation, arguments)
         async with connection.order.holding(call.conversation_id):
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
@@ -117,7 +117,7 @@ class Calls:
             except BaseException:
                 opening.withdraw()
                 raise
-        return Answer(
+        return Reply(
             {
                 "conversation": protocol.conversation_shape(conversation),
                 "recovery": opening.recovery,
@@ -126,41 +126,41 @@ class Calls:
             then=opening.release,
         )
 
-    async def history(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def history(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.ConversationHistory, arguments)
         conversation = await self._conversations.get(call.conversation_id, connection.user_id)
         messages, has_more = await history.page(
             self._turns, conversation.id, call.before, call.limit
         )
         shapes = [protocol.message_shape(conversation.id, message) for message in messages]
-        return Answer({"messages": shapes, "has_more": has_more})
+        return Reply({"messages": shapes, "has_more": has_more})
 
-    async def close(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def close(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.CloseConversation, arguments)
         async with connection.order.holding(call.conversation_id):
             if not self._feeds.follows(connection, call.conversation_id):
                 await self._conversations.get(call.conversation_id, connection.user_id)
             self._feeds.leave(connection, call.conversation_id)
-        return Answer({})
+        return Reply({})
 
-    async def rename(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def rename(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.RenameConversation, arguments)
         async with connection.order.holding(call.conversation_id):
             conversation = await self._conversations.rename(
                 call.conversation_id, connection.user_id, call.title
             )
         self._tell(connection, "conversation:updated", conversation)
-        return Answer({"conversation": protocol.conversation_shape(conversation)})
+        return Reply({"conversation": protocol.conversation_shape(conversation)})
 
-    async def delete(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def delete(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.DeleteConversation, arguments)
         async with connection.order.holding(call.conversation_id):
             await self._deletion.delete(call.conversation_id, connection.user_id)
         told = {"conversation_id": call.conversation_id}
         self._connections.tell_user(connection.user_id, "conversation:deleted", told)
-        return Answer({})
+        return Reply({})
 
-    async def send(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def send(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.SendMessage, arguments)
         protocol.check_content(call.content, self._max_message_chars)
         if self._answering.draining:
@@ -180,7 +180,7 @@ class Calls:
                 raise
         if accepted.conversation.title != place.conversation.title:
             self._tell(connection, "conversation:updated", accepted.conversation)
-        return Answer(
+        return Reply(
             {
                 "conversation_id": accepted.turn.conversation_id,
                 "message": protocol.message_shape(
@@ -211,10 +211,10 @@ class Calls:
         shape = {"conversation": protocol.conversation_shape(conversation)}
         self._connections.tell_user(connection.user_id, event, shape)
 
-    async def stop(self, connection: Connection, arguments: tuple[Any, ...]) -> Answer:
+    async def stop(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.StopTurn, arguments)
         conversation = await self._conversations.get(call.conversation_id, connection.user_id)
         turn = await self._answering.stop(conversation.id, call.turn_id)
         if turn is None:
             raise Missing("There is no such turn.", field="turn_id")
-        return Answer({"turn": protocol.turn_shape(turn)})
+        return Reply({"turn": protocol.turn_shape(turn)})

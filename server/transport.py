@@ -4,7 +4,7 @@ Everything here that touches the internals of python-socketio or python-engineio
 tests/server/test_transport.py holds it against the installed versions:
 
 - Calls are dispatched by ``_handle_event``: one owned task a call, one answer a call, whatever the
-  event's name; and something can be done right *after* the answer went out (``Answer.then``),
+  event's name; and something can be done right *after* the answer went out (``Reply.then``),
   which a feed needs: the verdict first, then the events. Stock handlers can only return.
 - Events are encoded once and put straight into each connection's queue.
 - A connection's queue is bounded (``outbox.py``): who does not read is cut off, and comes back.
@@ -55,7 +55,7 @@ CLIENT_PACKETS = (
 )
 
 
-class Answer:
+class Reply:
     """What a call is answered with, and what happens once the answer is on its way."""
 
     __slots__ = ("body", "then")
@@ -65,7 +65,7 @@ class Answer:
         self.then = then
 
 
-Dispatch = Callable[[str, Any, tuple[Any, ...]], Awaitable[Answer]]
+Dispatch = Callable[[str, Any, tuple[Any, ...]], Awaitable[Reply]]
 
 
 def _mended(value: Any) -> Any:

@@ -15,7 +15,7 @@ import pytest
 import socketio
 from aiohttp import web
 
-from server.transport import Answer, Transport, WireJson
+from server.transport import Reply, Transport, WireJson
 from tests.support.wait import wait_until
 
 
@@ -47,12 +47,12 @@ class Served:
         self.sids.append(sid)
         self.transport.deliver("session", {"first": True}, [sid])
 
-    async def answer(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Answer:
+    async def answer(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Reply:
         def then() -> None:
             self.transport.deliver("after", {"n": 1}, [sid])
             self.transport.deliver("after", {"n": 2}, [sid])
 
-        return Answer({"name": name, "arguments": list(arguments)}, then)
+        return Reply({"name": name, "arguments": list(arguments)}, then)
 
 
 @pytest.fixture
@@ -229,10 +229,10 @@ def test_json_takes_what_orjson_refuses() -> None:
 async def test_a_call_under_way_is_answered_before_the_transport_closes(served: Served) -> None:
     begun, gate = asyncio.Event(), asyncio.Event()
 
-    async def slow(sid: str, name: Any, arguments: tuple[Any, ...]) -> Answer:
+    async def slow(sid: str, name: Any, arguments: tuple[Any, ...]) -> Reply:
         begun.set()
         await gate.wait()
-        return Answer({"slow": True})
+        return Reply({"slow": True})
 
     served.transport.dispatch = slow
     async with joined(served) as socket:

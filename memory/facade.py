@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
@@ -180,6 +181,12 @@ class RedisConversationMemory:
     async def connect(self) -> None:
         """Try Redis and log how it went. Raises ``ValueError`` for a bad URL or setting only."""
         await self._opened()
+
+    async def check(self) -> None:
+        """Ask Redis for a sign of life, so that its absence shows also while nobody needs it."""
+        session = await self._opened()
+        with suppress(RedisAway):
+            await session.command("PING")
 
     async def close(self) -> None:
         """Let writes under way end, and close the connections."""

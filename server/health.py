@@ -22,6 +22,8 @@ class Memory(Protocol):
     @property
     def state(self) -> Literal["redis", "local"]: ...
 
+    async def check(self) -> None: ...
+
 
 class Agent(Protocol):
     @property
@@ -83,6 +85,7 @@ class Health:
             if not self._store_ok:
                 log.info("The permanent store is back.", extra={"action": "store_health"})
             self._store_ok = True
+        await self._memory.check()
         status = self.status()
         if status != self._told:
             self._told = status

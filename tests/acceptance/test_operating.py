@@ -215,3 +215,18 @@ def test_a_data_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path) -
     assert ended.returncode in (1, 2)
     assert "Traceback" not in ended.stderr
     assert "DATA_DIR" in ended.stderr
+
+
+async def test_clients_hear_that_redis_is_away_also_while_nobody_writes(
+    start_app: StartApp, redis_server: RedisServer
+) -> None:
+    app = start_app(REDIS_URL=redis_server.url)
+    async with Client(app.url) as guest:
+        redis_server.kill()
+        assert await guest.next_event("server:status") == {"memory": "local", "store": "ok"}
+        assert json.loads(get(f"{app.url}/readyz")[1])["redis"].startswith("away")
+        redis_server.start()
+        await wait_until(
+            lambda: guest.all("server:status")[-1] == {"memory": "redis", "store": "ok"},
+            "Redis is in use again",
+        )

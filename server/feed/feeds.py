@@ -23,7 +23,9 @@ from server.feed.following import Feed, Opening, shown
 from server.feed.log import Event, Log
 from server.locks import KeyedLocks
 
+# Of the logs that nobody follows at the moment, the latest are kept, up to these.
 MAX_IDLE_LOGS = 10_000
+MAX_IDLE_CHARS = 64_000_000
 
 # A log is begun anew from what the store says at one moment; if it grew meanwhile, once more.
 MAX_RENEWALS = 20
@@ -233,15 +235,17 @@ class Feeds:
     def let_go(self, idle_since: float, is_ours: Callable[[str], bool]) -> None:
         """Drop the logs that nobody follows, and on which nothing is answered here."""
         idle = [
-            (feed.idle_since, conversation_id)
-            for conversation_id, feed in self._feeds.items()
+            feed
+            for feed in self._feeds.values()
             if not feed.readers and not any(is_ours(turn_id) for turn_id in feed.log.live)
         ]
-        idle.sort()
-        surplus = max(0, len(idle) - MAX_IDLE_LOGS)
-        for place, (since, conversation_id) in enumerate(idle):
-            if place < surplus or since < idle_since:
-                del self._feeds[conversation_id]
+        idle.sort(key=lambda feed: feed.idle_since, reverse=True)
+        chars = 0
+        for place, feed in enumerate(idle):
+            chars += feed.log.chars
+            is_surplus = place >= MAX_IDLE_LOGS or chars > MAX_IDLE_CHARS
+            if is_surplus or feed.idle_since < idle_since:
+                del self._feeds[feed.log.conversation_id]
 
 
 def _reaches(position: Position, known: Position) -> bool:

@@ -110,6 +110,11 @@ class Log:
                 self.live[turn_id] = heard
 
     @property
+    def chars(self) -> int:
+        """About what its events take in memory."""
+        return self._chars
+
+    @property
     def cursor(self) -> str:
         return f"{self.epoch}-{self.number}"
 

@@ -38,7 +38,8 @@ _NOTED_ALSO = re.compile(r'The user also said: "(.*)"')
 
 @dataclass
 class Known:
-    """What can be told from the messages given, without the present question."""
+    """What can be told from the messages given. Of the present question only what it tells of the
+    user: it was not said *before*."""
 
     name: str | None = None
     likes: list[str] = field(default_factory=list)
@@ -56,9 +57,12 @@ class Known:
         self.noted = _NOTED_FIRST.findall(notes) + _NOTED_ALSO.findall(notes)
 
     def learn(self, text: str) -> None:
+        self.learn_facts(text)
+        self.said.append(text)
+
+    def learn_facts(self, text: str) -> None:
         self.name = _name_in(text) or self.name
         self._like(match["thing"] for match in _LIKE.finditer(text))
-        self.said.append(text)
 
     def _like(self, things: Iterable[str]) -> None:
         for thing in things:
@@ -80,6 +84,7 @@ def reply_to(messages: Sequence[BaseMessage]) -> str:
         elif isinstance(message, AIMessage):
             known.answers += 1
     question = messages[-1].text.strip() if messages else ""
+    known.learn_facts(question)
     new = not known.answers and not known.notes
     return (INTRODUCTION if new else "") + _answer(question, known)
 
@@ -141,8 +146,16 @@ def _tell_count(known: Known) -> str:
     )
 
 
+def _tell_help(known: Known) -> str:
+    return (
+        'Tell me your name or what you like, then ask "what is my name?", "what do you remember?", '
+        '"what did I say first?" or "how many messages?". Reload the page or restart the server in '
+        "between: I am given the conversation all the same."
+    )
+
+
 def _tell_all(known: Known) -> str:
-    if not known.said and not known.notes:
+    if not (known.said or known.notes or known.name or known.likes):
         return "Nothing yet: this is where our conversation begins."
     lines = [f"{_tell_count(known)} What I remember:"]
     if known.name:
@@ -169,6 +182,7 @@ _PATTERNS: list[tuple[re.Pattern[str], Callable[[Known], str]]] = [
         (rf"\bwhat did i {_SAY} first\b|\bmy first (?:message|question)", _tell_first),
         (rf"\bwhat did i (?:just )?{_SAY}\b|\bmy last (?:message|question)", _tell_last),
         (r"\bhow many messages\b", _tell_count),
+        (r"^\W*help\W*$|\bwhat can (?:you|i) do\b", _tell_help),
         (r"\bdo you (?:still )?(?:remember|know about me)\b|\bsummari[sz]e\b", _tell_all),
     )
 ]

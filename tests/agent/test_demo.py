@@ -112,3 +112,13 @@ async def test_it_remembers_over_its_own_summary_what_no_longer_fits(
     first = await conversation.turn(agent, "What did I say first?")
     assert first == 'The first thing you said: "My name is Ada and I like tea."'
     assert "notes on what came before" in await conversation.turn(agent, "What do you remember?")
+
+
+def test_a_name_told_in_the_question_itself_is_remembered_at_once() -> None:
+    reply = reply_to([HumanMessage("My name is Ida. What do you remember?")])
+    assert "your name is Ida" in reply
+
+
+def test_help_says_what_can_be_asked() -> None:
+    assert "what is my name?" in reply_to([HumanMessage("help")])
+    assert "what is my name?" in reply_to([HumanMessage("What can you do?")])

@@ -103,7 +103,11 @@ async def serve(settings: Settings) -> None:
         tell(settings, port, memory=memory, store=store, agent=agent, who=server.who)
 
         await stop.wait()
-        log.info("Stopping: running answers get their time, clients are sent elsewhere.")
+        log.info(
+            "Stopping: running answers get up to %g s, clients are sent elsewhere. "
+            "Asked once more, it ends at once.",
+            settings.drain_grace_seconds,
+        )
         await server.drain(settings.drain_grace_seconds)
 
 

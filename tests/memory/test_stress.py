@@ -81,12 +81,12 @@ async def test_random_faults_leave_nothing_lost_doubled_or_stale(make: Make) -> 
 
 
 async def fill_with_long_messages(
-    memory: RedisConversationMemory, archive: ArchiveInMemory
+    memory: RedisConversationMemory, archive: ArchiveInMemory, *, chars: int = 100_000
 ) -> list[str]:
     names = [f"long{n}" for n in range(10)]
     for name in names:
         for _ in range(25):
-            archive.answer(name, archive.ask(name, "x" * 100_000)[1].turn, "y" * 100_000)
+            archive.answer(name, archive.ask(name, "x" * chars)[1].turn, "y" * chars)
         await memory.read(name)
     return names
 
@@ -94,7 +94,8 @@ async def fill_with_long_messages(
 async def test_a_pause_of_our_own_process_is_no_outage(
     memory: RedisConversationMemory, archive: ArchiveInMemory
 ) -> None:
-    names = await fill_with_long_messages(memory, archive)
+    # Enough that the pause falls between replies, and little enough for a slow machine.
+    names = await fill_with_long_messages(memory, archive, chars=40_000)
     reads = [asyncio.create_task(memory.read(name)) for name in names]
     hot = memory.counts["hot"]
     await wait_until(lambda: memory.counts["hot"] > hot, "replies are coming in", interval=0)

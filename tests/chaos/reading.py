@@ -148,6 +148,10 @@ class View:
         for seq, message in self._messages.items():
             if known.get(seq, message) != message:
                 self._wrong("second answer", f"{message} was {known[seq]}")
+        # What was told is kept, on whichever server it is asked for.
+        forgotten = [seq for seq in known if seq >= min(places, default=0) and seq not in places]
+        if forgotten:
+            self._wrong("forgetful snapshot", f"{forgotten} are not in {places[-6:]}")
         self._live = {}
         for turn in snapshot["turns"]:
             live = Live(turn["attempt"], turn["text"], turn["next_index"])

@@ -261,6 +261,16 @@ def test_live_events_of_another_server_are_demanded_only_where_they_cross(
     assert kinds(evidence, events_cross_servers=True) == {"wrong view live"}
 
 
+def test_a_snapshot_that_lacks_what_was_told_is_named(evidence: Evidence) -> None:
+    seen = evidence.readers["reader"]
+    messages = evidence.kept[0].messages
+    for cursor, shown in (("f-0", messages[:5]), ("g-0", messages)):
+        snapshot = {"recovery": "snapshot", "messages": shown, "turns": []}
+        opened = {"conversation_id": CONVERSATION, "cursor": cursor, **snapshot}
+        seen.insert(place_of(seen, SETTLED), Seen(1, OPENED, opened))
+    assert kinds(evidence) == {"forgetful snapshot"}
+
+
 def test_an_event_on_a_new_connection_before_it_was_opened_is_named(evidence: Evidence) -> None:
     seen = evidence.readers["reader"]
     place = place_of(seen, "message:created", 3)

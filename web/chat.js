@@ -55,7 +55,10 @@ function received(name, payload) {
     say("The server is stopping. This page finds it again by itself.");
   } else if (name === "conversation:deleted") {
     listed.delete(payload.conversation_id);
-    if (payload.conversation_id === view.id) leave();
+    if (payload.conversation_id === view.id) {
+      leave();
+      notice("This conversation was deleted elsewhere. Here begins a new one.");
+    }
     drawList();
   } else if (payload.conversation) {
     listed.set(payload.conversation.id, payload.conversation);
@@ -78,6 +81,7 @@ async function open() {
       const fields = { conversation_id: view.id, after: view.cursor };
       const answer = await socket.call("conversation:open", fields);
       if (answer.recovery === "snapshot") opened.snapshot(answer);
+      if (opened.open.length) speak("Answering …");
       opened.live = true;
       listed.set(opened.id, answer.conversation);
       drawList();
@@ -221,7 +225,9 @@ function paint() {
   drawMessages($("messages"), view.all);
   $("earlier").hidden = !view.hasEarlier;
   $("welcome").hidden = view.id !== null || view.all.length > 0;
-  $("stop").hidden = !view.open.length;
+  const stop = $("stop");
+  if (!view.open.length && document.activeElement === stop) $("text").focus();
+  stop.hidden = !view.open.length;
 }
 
 function drawList() {
@@ -240,7 +246,9 @@ function rename({ id, title }) {
 
 function remove({ id, title }) {
   const sure = confirm(`Delete “${title}” for good?`);
-  if (sure) change("conversation:delete", { conversation_id: id });
+  if (!sure) return;
+  if (id === view.id) leave();
+  change("conversation:delete", { conversation_id: id });
 }
 
 function say(text) {
@@ -261,21 +269,24 @@ function notice(text) {
 
 function tellHealth() {
   const lines = ["Connected"];
-  if (health.memory === "local") lines.push("no Redis: memory is kept in the server's process");
+  if (health.memory === "local") lines.push("running without Redis; nothing is lost");
   if (health.store === "down") lines.push("the store is away: new messages have to wait");
   say(lines.join(" · "));
 }
 
 function grow() {
   $("text").style.height = "auto";
-  $("text").style.height = `${$("text").scrollHeight + 2}px`; // its border is not in it
+  $("text").style.height = `${$("text").scrollHeight}px`;
 }
 
 $("form").onsubmit = (event) => {
   event.preventDefault();
   send();
 };
-$("text").oninput = grow;
+$("text").oninput = () => {
+  grow();
+  notice("");
+};
 $("text").onkeydown = (event) => {
   // While an input method composes, Enter belongs to it (Safari says so by 229 only).
   const composing = event.isComposing || event.keyCode === 229;

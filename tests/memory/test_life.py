@@ -28,22 +28,25 @@ SCRIPT = """
 import asyncio
 from memory import conversation_memory
 
+
 async def test_redis():
     # Add a message
     from langchain_core.messages import HumanMessage
+
     msg = HumanMessage(content="Test message")
     await conversation_memory.add_message("test_conv", msg)
-    
+
     # Retrieve history
     history = await conversation_memory.get_conversation_history("test_conv")
     print(f"History: {history}")
-    
+
     # Clear
     await conversation_memory.clear_conversation("test_conv")
     print("✅ Redis test passed!")
 
+
 asyncio.run(test_redis())
-"""  # noqa: W293
+"""
 
 
 def run_script(url: str) -> subprocess.CompletedProcess[str]:

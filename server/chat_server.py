@@ -111,6 +111,15 @@ class ChatServer:
             feeds=self.feeds,
             answering=self.answering,
         )
+        calls = self._calls(memory, limits)
+        sessions = self._sessions(identity, limits)
+        self.transport.dispatch = calls.dispatch
+        self.transport.on_connected = sessions.connected
+        self.transport.on("connect", sessions.connecting)
+        self.transport.on("disconnect", sessions.disconnected)
+
+    def _calls(self, memory: Memory, limits: Limits) -> Calls:
+        store = self._store
         acceptance = Acceptance(
             conversations=store.conversations,
             turns=store.turns,
@@ -119,7 +128,7 @@ class ChatServer:
             answering=self.answering,
             max_waiting=limits.queued_turns,
         )
-        calls = Calls(
+        return Calls(
             connections=self.connections,
             conversations=store.conversations,
             turns=store.turns,
@@ -129,7 +138,9 @@ class ChatServer:
             answering=self.answering,
             max_message_chars=limits.message_chars,
         )
-        sessions = Sessions(
+
+    def _sessions(self, identity: Identity, limits: Limits) -> Sessions:
+        return Sessions(
             identity=identity,
             connections=self.connections,
             feeds=self.feeds,
@@ -138,10 +149,6 @@ class ChatServer:
             drop=self.transport.drop,
             limits={"message_chars": limits.message_chars, "queued_turns": limits.queued_turns},
         )
-        self.transport.dispatch = calls.dispatch
-        self.transport.on_connected = sessions.connected
-        self.transport.on("connect", sessions.connecting)
-        self.transport.on("disconnect", sessions.disconnected)
 
     async def start(self, host: str, port: int) -> int:
         """Take over what this slot's earlier lives left, then listen; the port. Raises

@@ -68,6 +68,7 @@ async def test_the_script_with_memory_alone_remembers_with_redis(tmp_path: Path)
 
 
 async def run_with_memory(folder: Path, redis_url: str) -> str:
+    assert "`.venv/bin/python remember.py`" in README
     (folder / "remember.py").write_text(example("python"))
     environment = {"PYTHONPATH": str(HOME), "REDIS_URL": redis_url}
     return await run(sys.executable, "remember.py", folder=folder, **environment)

@@ -59,15 +59,16 @@ async def example(folder: Path, url: str) -> AsyncIterator[Typist]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    assert process.stdin is not None
     typist = Typist(process)
     reading = asyncio.create_task(typist.read())
     try:
         yield typist
-        assert process.stdin is not None
         process.stdin.close()
         assert await asyncio.wait_for(process.wait(), 10) == 0, typist.seen
     finally:
         if process.returncode is None:
+            process.stdin.close()
             process.kill()
             await process.wait()
         await reading

@@ -124,7 +124,11 @@ async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
 
 
 def losing(store: EmbeddedStore, name: str, *, after: bool) -> None:
-    """Once, the call of this name fails: before it took effect, or after."""
+    """Once, the call of this name fails: before it took effect, or after.
+
+    An embedded store has no connection to cut at a chosen call; with a MongoDB that is killed and
+    frozen, ``tests/chaos`` makes the same at calls of chance.
+    """
     real = getattr(store.turns, name)
 
     async def lossy(*arguments: Any, **more: Any) -> Any:

@@ -17,6 +17,7 @@ from mongo.client import DEFAULT_DRIVER, DriverFactory
 from mongo.store import MongoStore
 from server.stores import Store
 from tests.stores.conftest import connected
+from tests.stores.lossy import LossyWay
 from tests.stores.samples import (
     LEASE,
     ME,
@@ -33,7 +34,6 @@ from tests.stores.samples import (
 )
 from tests.support.mongod import Mongod
 from tests.support.wait import wait_until
-from tests.support.way import Way
 
 # How long a caller may be left without an answer.
 SOME_SECONDS = 6.0
@@ -140,13 +140,13 @@ async def test_nothing_acknowledged_is_lost_when_a_single_server_is_killed(
 
 
 @pytest.fixture
-async def way(mongod: Mongod) -> AsyncIterator[Way]:
-    async with Way(mongod.port) as lossy:
+async def way(mongod: Mongod) -> AsyncIterator[LossyWay]:
+    async with LossyWay(mongod.port) as lossy:
         yield lossy
 
 
 @pytest.fixture
-async def far_store(way: Way, mongo_database: str) -> AsyncIterator[Store]:
+async def far_store(way: LossyWay, mongo_database: str) -> AsyncIterator[Store]:
     """A store whose way to MongoDB loses replies."""
     uri = f"mongodb://127.0.0.1:{way.port}/?directConnection=true"
     driver = impatient(DEFAULT_DRIVER)
@@ -154,7 +154,7 @@ async def far_store(way: Way, mongo_database: str) -> AsyncIterator[Store]:
         yield opened
 
 
-async def losing_the_reply(way: Way, marker: str, call: Callable[[], Awaitable[Any]]) -> Any:
+async def losing_the_reply(way: LossyWay, marker: str, call: Callable[[], Awaitable[Any]]) -> Any:
     """The call's second outcome; the first was done, and nobody heard of it."""
     way.lost = marker.encode()
     with pytest.raises(Unavailable):
@@ -165,7 +165,7 @@ async def losing_the_reply(way: Way, marker: str, call: Callable[[], Awaitable[A
 
 
 async def test_a_conversation_made_again_after_a_lost_reply_is_the_same(
-    way: Way, far_store: Store
+    way: LossyWay, far_store: Store
 ) -> None:
     async def create() -> Any:
         return await far_store.conversations.create("c1", USER, "mark", digest="d", at=1)
@@ -176,7 +176,7 @@ async def test_a_conversation_made_again_after_a_lost_reply_is_the_same(
 
 
 async def test_a_turn_inserted_again_after_a_lost_reply_is_recognised(
-    way: Way, far_store: Store
+    way: LossyWay, far_store: Store
 ) -> None:
     turn = a_turn("c1", content="mark", status="running")
 
@@ -191,7 +191,7 @@ async def test_a_turn_inserted_again_after_a_lost_reply_is_recognised(
 
 
 async def test_an_answer_finished_again_after_a_lost_reply_counts_once(
-    way: Way, far_store: Store
+    way: LossyWay, far_store: Store
 ) -> None:
     conversation_id = await a_conversation(far_store)
     turn = await inserted(far_store, a_turn(conversation_id, status="running"))
@@ -211,7 +211,9 @@ async def test_an_answer_finished_again_after_a_lost_reply_counts_once(
     assert await far_store.turns.open_turns(conversation_id) == []
 
 
-async def test_a_claim_whose_reply_was_lost_is_not_given_twice(way: Way, far_store: Store) -> None:
+async def test_a_claim_whose_reply_was_lost_is_not_given_twice(
+    way: LossyWay, far_store: Store
+) -> None:
     # Its claimant can't tell its own lost claim from one it made meanwhile: the lease decides.
     turn = await inserted(far_store, a_turn("c1"))
 

@@ -60,8 +60,10 @@ class Way:
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
+            # All before the first wait: a cut that comes during it would leave the others open.
             for end in ends:
                 end.transport.abort()
+            for end in ends:
                 with suppress(OSError):
                     await end.wait_closed()
 

@@ -18,7 +18,7 @@ from benchmarks.servers import redis_server
 from benchmarks.timing import compare
 from memory import RedisConversationMemory
 from memory.entries import encode_message
-from memory.link import MAX_CONNECTIONS
+from redislink.link import MAX_CONNECTIONS
 
 MESSAGES = 50
 AT_ONCE = 100

@@ -21,8 +21,8 @@ from benchmarks.timing import settle_garbage_collector
 from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
 from memory.entries import decode_messages, encode_message
-from memory.link import MAX_CONNECTIONS
 from memory.records import Message, Summary, Transcript
+from redislink.link import MAX_CONNECTIONS
 
 MESSAGES = 50
 TTL_SECONDS = 24 * 3600

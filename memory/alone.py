@@ -15,16 +15,14 @@ from collections import Counter
 from memory import entries
 from memory.changes import Change, applied
 from memory.keys import conversation_keys
-from memory.link import Link, RedisAway, Script
 from memory.loader import decode
 from memory.records import Position, Transcript
-from memory.session import Session
+from memory.scripts import CHANGE_ALONE, READ_ALONE
 from memory.window import Window
+from redislink.link import Link, RedisAway
+from redislink.session import Session
 
 log = logging.getLogger(__name__)
-
-READ = Script("read_alone")
-CHANGE = Script("change_alone")
 
 _AT_ONCE = 100
 
@@ -51,7 +49,7 @@ class Alone:
 
     async def _read_redis(self, session: Session, conversation_id: str) -> Transcript:
         keys = conversation_keys(conversation_id)
-        raw_messages, *rest = await session.run(READ, keys[:4], self._ttl)
+        raw_messages, *rest = await session.run(READ_ALONE, keys[:4], self._ttl)
         transcript = Transcript(messages=[])
         size = 0
         if raw_messages is None:
@@ -97,7 +95,7 @@ class Alone:
             await redis.command("DEL", *keys)
             return 0, False
         turns, existed, broken = await redis.run(
-            CHANGE,
+            CHANGE_ALONE,
             keys[:4],
             self._ttl,
             self._max,

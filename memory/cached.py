@@ -17,16 +17,14 @@ from memory import entries, succession
 from memory.archive import Archive
 from memory.errors import Unavailable
 from memory.keys import EVERY_CONVERSATION, conversation_keys
-from memory.link import Link, RedisAway, Script
 from memory.loader import Loader
 from memory.records import Message, Position, Summary, Transcript
-from memory.session import Session
+from memory.scripts import ADD, SUMMARY
 from memory.window import Window
+from redislink.link import Link, RedisAway
+from redislink.session import Session
 
 log = logging.getLogger(__name__)
-
-ADD = Script("add")
-SUMMARY = Script("summary")
 
 MAX_TOUCHED = 100_000
 """Beyond it every conversation counts as touched, and all their keys go."""

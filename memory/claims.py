@@ -6,9 +6,9 @@ import secrets
 import time
 
 from memory.keys import SUMMARISING_MS, conversation_keys
-from memory.link import RedisAway
-from memory.loader import RELEASE
-from memory.session import Session
+from memory.scripts import RELEASE
+from redislink.link import RedisAway
+from redislink.session import Session
 
 
 class Claims:

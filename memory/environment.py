@@ -6,7 +6,7 @@ import math
 import os
 
 from memory.facade import RedisConversationMemory
-from memory.session import Session
+from redislink.session import Session
 
 
 class EnvironmentMemory(RedisConversationMemory):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -19,10 +20,12 @@ from memory.changes import Change
 from memory.chat_messages import to_langchain, to_record
 from memory.claims import Claims
 from memory.entries import decode_messages, encode_message
-from memory.link import RedisAway
 from memory.records import Message, Position, Summary, Transcript
-from memory.session import Session, State, url_without_password
 from memory.window import DEFAULT_BYTES
+from redislink.link import RedisAway
+from redislink.session import Session, State, url_without_password
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -237,10 +240,30 @@ class RedisConversationMemory:
         if session is None or session.loop is not asyncio.get_running_loop():
             # What an ended event loop left is closed already: its end cancelled the keeper.
             self._writes.clear()
-            session = Session(self._redis_url(), self._mode, self._on_change)
+            session = Session(
+                self._redis_url(),
+                self._mode,
+                name="memory",
+                tell=self._tell,
+                on_change=self._on_change,
+            )
             self._session = session
         await session.opened()
         return session
+
+    def _tell(self, error: BaseException | None) -> None:
+        if error is None:
+            log.info(
+                "✅ Redis conversation memory connected: %s",
+                url_without_password(self._redis_url()),
+                extra={"action": "memory.connected"},
+            )
+        else:
+            log.warning(
+                "⚠️ Redis connection failed, using in-memory fallback: %s",
+                str(error) or type(error).__name__,
+                extra={"action": "memory.disconnected"},
+            )
 
     def _redis_url(self) -> str:
         return self._url or os.environ.get("REDIS_URL") or DEFAULT_URL

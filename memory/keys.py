@@ -7,7 +7,7 @@
 | ``conversation:turns:{id}`` | string | how many answers there are, a plain integer | TTL |
 | ``conversation:loading:{id}`` | string | lease: who loads it from the permanent store | 3 s |
 | ``conversation:summarising:{id}`` | string | lease: who summarises it | 120 s |
-| ``memory:probe:{random}`` | string | a recovery probe, deleted by the same request | 1 s |
+| ``memory:probe:{random}`` | string | probe of a recovery, deleted at once | 1 s |
 
 TTL is the memory's ``ttl_hours``, the same on all three keys, refreshed by every read and write.
 Behind a permanent store the three are complete or absent, never partial; where Redis is the only
@@ -25,7 +25,6 @@ LOADING_MS = 3_000
 """Longer than any healthy load; short, because a dead loader's successors wait for it."""
 SUMMARISING_MS = 120_000
 """Longer than a model takes for a summary; the version condition guards against the rest."""
-PROBE_MS = 1_000
 
 
 class ConversationKeys(NamedTuple):
@@ -55,7 +54,3 @@ EVERY_CONVERSATION = (
     b"conversation:summary:*",
     b"conversation:turns:*",
 )
-
-
-def probe_key(token: str) -> bytes:
-    return b"memory:probe:" + token.encode()

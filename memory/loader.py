@@ -17,16 +17,13 @@ from memory import entries
 from memory.archive import Archive
 from memory.flights import Flights
 from memory.keys import LOADING_MS, conversation_keys
-from memory.link import RedisAway, Script
 from memory.records import Position, Transcript
-from memory.session import Session
+from memory.scripts import GET, INSTALL, RELEASE
 from memory.succession import satisfies
+from redislink.link import RedisAway
+from redislink.session import Session
 
 log = logging.getLogger(__name__)
-
-GET = Script("get")
-INSTALL = Script("install")
-RELEASE = Script("release", on_trio=False)
 
 POLL_SECONDS = (0.002, 0.020)
 POLL_FOR_SECONDS = 0.5

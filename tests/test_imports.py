@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("server", "agent", "memory", "mongo", "embedded", "stores")
+PACKAGES = ("server", "agent", "memory", "mongo", "embedded", "stores", "redislink")
 
 # What the stores may know of memory: the records. How memory works is none of their business.
 RECORDS = ("memory.records", "memory.errors", "memory.archive")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": PACKAGES,
-    "server": ("server", "agent", "memory"),
+    "server": ("server", "agent", "memory", "redislink"),
     "agent": ("agent", "memory"),
-    "memory": ("memory",),
+    "memory": ("memory", "redislink"),
+    "redislink": ("redislink",),
     "stores": ("stores", *RECORDS),
     "mongo": ("mongo", "stores", *RECORDS),
     "embedded": ("embedded", "stores", *RECORDS),
@@ -26,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 # Where each library is named: nobody else depends on it.
 MAY_NAME: dict[str, tuple[str, ...]] = {
-    "redis": ("memory",),
+    "redis": ("redislink",),
     "motor": ("mongo.client",),
     "pymongo": ("mongo",),
     "bson": ("mongo",),

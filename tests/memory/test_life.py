@@ -15,7 +15,7 @@ from langchain_core.messages import HumanMessage
 import memory as package
 from memory import RedisConversationMemory
 from memory.environment import EnvironmentMemory
-from memory.session import url_without_password
+from redislink.session import url_without_password
 from tests.memory.conftest import Make
 from tests.support.archive import ArchiveInMemory
 from tests.support.redis_server import RedisServer

@@ -11,11 +11,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from memory import RedisConversationMemory
-from memory.cached import ADD, SUMMARY
 from memory.errors import NotFound, Unavailable
-from memory.link import Script
-from memory.loader import GET, INSTALL
 from memory.records import Summary
+from memory.scripts import ADD, GET, INSTALL, SUMMARY
+from redislink.link import Script
 from tests.memory.conftest import Make
 from tests.memory.steps import agrees, exchange, state
 from tests.support.archive import ArchiveInMemory

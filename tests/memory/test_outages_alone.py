@@ -9,7 +9,7 @@ import redis
 from langchain_core.messages import AIMessage, HumanMessage
 
 from memory import RedisConversationMemory
-from memory.alone import CHANGE, READ
+from memory.scripts import CHANGE_ALONE, READ_ALONE
 from tests.memory.conftest import Make
 from tests.memory.steps import state
 from tests.support.redis_server import RedisServer, Relay
@@ -115,7 +115,7 @@ async def test_a_lost_reply_does_it_once(
     await memory.register_turn("c")
     await memory.set_summary("c", "first")
     await memory.read("c")
-    script = {"read": READ.digest, "clear": "DEL"}.get(operation, CHANGE.digest)
+    script = {"read": READ_ALONE.digest, "clear": "DEL"}.get(operation, CHANGE_ALONE.digest)
     relay.lose_the_reply_to(script.encode())
     if operation == "add":
         await say(memory, "two")
@@ -148,7 +148,7 @@ async def test_a_replay_whose_reply_is_lost_counts_once(
     await say(memory, "two")
     for _ in range(5):
         await memory.register_turn("c")
-    relay.lose_the_reply_to(CHANGE.digest.encode())
+    relay.lose_the_reply_to(CHANGE_ALONE.digest.encode())
     relay.mend()
     await wait_until(lambda: relay.lost == 1, "the replay's reply was lost")
     await say(memory, "three")
@@ -193,7 +193,7 @@ async def test_a_cancelled_addition_completes(make: Make, own_server: RedisServe
 async def test_what_waits_for_redis_is_read_before_it_is_replayed(make: Make, relay: Relay) -> None:
     memory = make(redis_url=relay.url)
     await say(memory, "one")
-    relay.swallow(CHANGE.digest.encode())
+    relay.swallow(CHANGE_ALONE.digest.encode())
     await say(memory, "two")  # times out without having arrived: one slow moment is no outage
     assert memory.state == "redis"
     assert await said(memory) == ["one", "two"]

@@ -50,13 +50,10 @@ class RedisAway(Exception):
 
 
 class Script:
-    """A Lua script with the common beginning; sent by its digest, whole where that is unknown."""
+    """A Lua script of one or several files; sent by its digest, whole where that is unknown."""
 
-    _FOLDER = Path(__file__).parent / "scripts"
-
-    def __init__(self, name: str, *, on_trio: bool = True) -> None:
-        beginning = (self._FOLDER / "trio.lua").read_bytes() if on_trio else b""
-        self.body = beginning + (self._FOLDER / f"{name}.lua").read_bytes()
+    def __init__(self, *files: Path) -> None:
+        self.body = b"".join(file.read_bytes() for file in files)
         self.digest = hashlib.sha1(self.body, usedforsecurity=False).hexdigest()
 
 
@@ -197,7 +194,7 @@ class Link:
         while self._waiting and len(self._batches) < MAX_BATCHES and not self._closed:
             count = min(MAX_BATCH, len(self._waiting))
             batch = [self._waiting.popleft() for _ in range(count)]
-            task = asyncio.create_task(self._send(batch), name="memory-batch")
+            task = asyncio.create_task(self._send(batch), name="redis-batch")
             self._batches.add(task)
             task.add_done_callback(self._sent)
 
@@ -224,7 +221,7 @@ class Link:
             raise
         except Exception as error:
             if not isinstance(error, exceptions.RedisError | OSError):  # TimeoutError is an OSError
-                log.exception("A request to Redis failed", extra={"action": "memory.link"})
+                log.exception("A request to Redis failed", extra={"action": "redis.link"})
             self._failed(batch, error)  # whatever it was, nobody may wait for ever
         else:
             if refusal is None:

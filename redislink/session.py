@@ -19,13 +19,15 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis import exceptions
 
-from memory.keys import PROBE_MS, probe_key
-from memory.link import Link, RedisAway, Reply, Script
+from redislink.link import Link, RedisAway, Reply, Script
 
 log = logging.getLogger(__name__)
 
 State = Literal["redis", "local"]
+Told = Callable[[BaseException | None], None]
+"""Hears of each change in its moment: None when Redis is used (again), else why it is not."""
 
+PROBE_MS = 1_000
 TIMEOUTS_TO_OPEN = 2
 PROBE_SECONDS = (0.1, 0.2)
 """Jittered, so that many servers don't fall on a returning Redis in one instant."""
@@ -44,19 +46,30 @@ class Repairs(Protocol):
 
 class Session:
     def __init__(
-        self, url: str, repairs: Repairs, on_change: Callable[[State], None] | None = None
+        self,
+        url: str,
+        repairs: Repairs,
+        *,
+        name: str,
+        tell: Told,
+        on_change: Callable[[State], None] | None = None,
     ) -> None:
-        """Must be made inside the event loop it is for. Raises ``ValueError`` for a bad URL."""
+        """Must be made inside the event loop it is for. Raises ``ValueError`` for a bad URL.
+
+        ``name`` says whose it is, in the probe's key and the tasks' names. ``tell`` also hears how
+        the first attempt went; ``on_change`` only what changes after it.
+        """
         self.loop = asyncio.get_running_loop()
         self.connected = False
-        self._url = url_without_password(url)
         self._repairs = repairs
+        self._name = name
+        self._tell = tell
         self._on_change = on_change
         self._link = Link(url, on_success=self._succeeded, on_failure=self._failed)
         self._timeouts = 0
         self._announced = asyncio.Event()
         self._wanted = asyncio.Event()
-        self._keeper = asyncio.create_task(self._keep(), name="memory-redis-keeper")
+        self._keeper = asyncio.create_task(self._keep(), name=f"{name}-redis-keeper")
 
     async def opened(self) -> None:
         """Returns when the first attempt to connect is over, whatever came of it."""
@@ -92,7 +105,7 @@ class Session:
         try:
             error = await self._recover()
             if error is not None:
-                self._warn(error)
+                self._tell(error)
             self._announced.set()
             while True:
                 await self._wanted.wait()
@@ -112,23 +125,19 @@ class Session:
         except RedisAway as error:
             return error
         except Exception as error:  # the top of a task that must not end
-            log.exception("Redis could not be repaired", extra={"action": "memory.repair"})
+            log.exception("Redis could not be repaired", extra={"action": f"{self._name}.repair"})
             return error
         if not self._repairs.wanting:
             self._wanted.clear()
         if not self.connected:
             self.connected = True
             self._timeouts = 0
-            log.info(
-                "✅ Redis conversation memory connected: %s",
-                self._url,
-                extra={"action": "memory.connected"},
-            )
+            self._tell(None)
             self._changed("redis")
         return None
 
     async def _probe(self) -> None:
-        key = probe_key(secrets.token_hex(8))
+        key = f"{self._name}:probe:{secrets.token_hex(8)}"
         await self._link.command("SET", key, b"1", "PX", PROBE_MS)
         await self._link.command("DEL", key)
 
@@ -146,15 +155,8 @@ class Session:
         self._link.fail_waiting(error)
         self._wanted.set()
         if not isinstance(error, asyncio.CancelledError):  # that is our own closing
-            self._warn(error)
+            self._tell(error)
             self._changed("local")
-
-    def _warn(self, error: BaseException) -> None:
-        log.warning(
-            "⚠️ Redis connection failed, using in-memory fallback: %s",
-            str(error) or type(error).__name__,
-            extra={"action": "memory.disconnected"},
-        )
 
     def _changed(self, state: State) -> None:
         if self._on_change is not None and self._announced.is_set():

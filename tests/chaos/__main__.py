@@ -18,6 +18,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="of faults, each run")
     parser.add_argument("--servers", type=int, default=3)
     parser.add_argument("--users", type=int, default=4)
+    parser.add_argument("--tabs", type=int, default=3, help="of each user")
     parser.add_argument("--conversations", type=int, default=2, help="of each user")
     parser.add_argument(
         "--events-cross-servers",
@@ -35,6 +36,7 @@ def main() -> int:
                 seconds=given.seconds,
                 servers=given.servers,
                 users=given.users,
+                tabs=given.tabs,
                 conversations=given.conversations,
                 events_cross_servers=given.events_cross_servers,
             )

@@ -1,8 +1,4 @@
-"""Holds what clients saw against what is kept. Each finding begins with its kind.
-
-``check`` is told whether events cross servers. In this version they do not: a reader on another
-server than the one that answers is sure to be right only after it has opened the conversation anew.
-"""
+"""Holds what clients saw against what is kept. Each finding begins with its kind."""
 
 from __future__ import annotations
 
@@ -10,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.chaos.evidence import Evidence, Kept, KeptTurn, Send
+from tests.chaos.model import request_of
+from tests.chaos.prompts import check_prompts
 from tests.chaos.reading import check_readers
+from tests.chaos.versions import Versions, check_versions
 
 ENDED = ("completed", "stopped", "failed")
 LATEST = 50
-SURELY_REMEMBERED = 12
-"""Exchanges that fit into the latest 50 messages even where many questions wait at their end."""
 UNSEEMLY = ("Traceback", "never retrieved", "never awaited", "was destroyed but it is pending")
 
 
@@ -24,10 +21,12 @@ def check(evidence: Evidence, *, events_cross_servers: bool = False) -> list[str
     findings = [*evidence.mishaps]
     findings += _acknowledgements(evidence)
     for kept in evidence.kept:
+        findings += check_versions(kept)
         findings += _turns(kept, evidence)
         findings += _copies(kept)
+    findings += _doubles(evidence)
     findings += _stops(evidence)
-    findings += _prompts(evidence)
+    findings += check_prompts(evidence)
     findings += check_readers(evidence, events_cross_servers=events_cross_servers)
     findings += [f"immortal key: {key} has no TTL" for key in evidence.immortal]
     for name, text in evidence.logs.items():
@@ -37,66 +36,108 @@ def check(evidence: Evidence, *, events_cross_servers: bool = False) -> list[str
 
 
 def _acknowledgements(evidence: Evidence) -> Iterator[str]:
-    turns = [(kept.id, turn) for kept in evidence.kept for turn in kept.turns]
-    by_message = {turn.question["id"]: (where, turn) for where, turn in turns}
-    for what in ("id", "content"):
-        for value, times in Counter(turn.question[what] for _, turn in turns).items():
-            if times > 1:
-                yield f"doubled message: {what} {value!r} is kept {times} times"
-    acknowledged: dict[str, list[Send]] = {}
+    turns = {turn.id: (kept, turn) for kept in evidence.kept for turn in kept.turns}
+    by_message = {
+        turn.question["id"]: turn for _, turn in turns.values() if turn.asks
+    }  # where an answer is made anew, the question is the one that was asked before
+    acknowledged: dict[str, list[tuple[Send, KeptTurn]]] = {}
     for send in evidence.sends:
+        if send.refused is not None:
+            yield from _refusal(send, evidence)
+            continue
         if send.acknowledged is None:
             yield f"unanswered send: {send.message_id} was never acknowledged"
             continue
-        acknowledged.setdefault(send.conversation_id, []).append(send)
-        where, turn = by_message.get(send.message_id, (None, None))
-        if turn is None:
-            yield f"lost message: {send.message_id} ({send.content!r}) was acknowledged"
-        elif where != send.conversation_id or turn.question["content"] != send.content:
-            yield f"changed message: {send.message_id} is kept as {turn.question}"
-        elif turn.question["seq"] != send.seq or turn.id != send.answer["turn"]["id"]:
-            yield f"out of order: {send.message_id} was {send.answer}, and is {turn.question}"
+        kept, turn = turns.get(send.turn_id, (None, None))
+        if kept is None or turn is None:
+            also = by_message.get(send.message_id)
+            what = f"moved to {also}" if also else "lost"
+            yield f"lost message: {send.message_id} ({send.content!r}) was acknowledged, and {what}"
+            continue
+        acknowledged.setdefault(kept.id, []).append((send, turn))
+        yield from _as_acknowledged(send, kept, turn)
     for sends in acknowledged.values():
         yield from _order(sends)
 
 
-def _order(sends: list[Send]) -> Iterator[str]:
+def _as_acknowledged(send: Send, kept: Kept, turn: KeptTurn) -> Iterator[str]:
+    asks, rewrites = send.call != "turn:regenerate", send.call != "message:send"
+    key = turn.question["id"] if asks else turn.id
+    same = (key, turn.question["content"], turn.asks, turn.rewrites)
+    if same != (send.message_id, send.content, asks, rewrites) or kept.id != send.conversation_id:
+        yield f"changed message: {send} is kept as {turn}"
+    told = send.answer.get("message", turn.question)
+    if told["seq"] != turn.question["seq"] or send.answer["turn"]["message_id"] != told["id"]:
+        yield f"out of order: {send.message_id} was {send.answer}, and is {turn.question}"
+    if rewrites:
+        gone = Versions(kept.turns).removed.get(turn.id)
+        of = gone[0] if gone else None
+        if of is None or send.rewrites not in ((of.question["id"],) if asks else (of.id,)):
+            yield f"wrong place: {send.message_id} was to rewrite {send.rewrites}, and did {of}"
+
+
+def _refusal(send: Send, evidence: Evidence) -> Iterator[str]:
+    """Only what another call has rewritten before can't be rewritten; and nothing comes of it."""
+    for kept in evidence.kept:
+        versions = Versions(kept.turns)
+        for turn in kept.turns:
+            if send.message_id in (turn.id, turn.question["id"]):
+                yield f"refused and done: {send} is kept as {turn}"
+            if send.rewrites in (turn.id, turn.question["id"]):
+                by = versions.removed_by.get(turn.id)
+                calls = [each for each in evidence.sends if by and each.turn_id == by.id]
+                assert send.acknowledged is not None
+                if by is None or any(each.sent > send.acknowledged for each in calls):
+                    yield f"refused in vain: {send} of turn {turn.n}"
+
+
+def _order(sends: list[tuple[Send, KeptTurn]]) -> Iterator[str]:
     """Of two messages, the earlier is what was acknowledged before the other was first sent; or, on
     one connection and without a retry, what was sent first."""
-    for earlier in sends:
-        for later in sends:
+    for earlier, first in sends:
+        for later, second in sends:
             assert earlier.acknowledged is not None
             known = earlier.acknowledged < later.sent
             one_line = earlier.connection == later.connection and earlier.sent < later.sent
-            if (known or (one_line and earlier.tries == later.tries == 1)) and (
-                earlier.seq >= later.seq
-            ):
-                yield f"out of order: {earlier.message_id} ({earlier.seq}) was acknowledged before "
-                f"{later.message_id} ({later.seq})"
+            if (known or (one_line and earlier.tries == later.tries == 1)) and first.n >= second.n:
+                yield (
+                    f"out of order: {earlier.message_id} (turn {first.n}) was acknowledged before "
+                    f"{later.message_id} ({second.n})"
+                )
 
 
 def _turns(kept: Kept, evidence: Evidence) -> Iterator[str]:
-    numbers = [turn.question["seq"] for turn in kept.turns]
-    if sorted(numbers) != [2 * n - 1 for n in range(1, len(numbers) + 1)]:
-        yield f"gap in seq: {kept.id} has the questions {sorted(numbers)}"
     for turn in kept.turns:
         where = f"turn {turn.n} of {kept.id}"
+        if turn.question["seq"] != 2 * turn.place - 1:
+            yield f"gap in seq: the question of {where} has {turn.question['seq']}"
         if turn.status not in ENDED or turn.open:
             yield f"no outcome: {where} is {turn.status}{' and open' if turn.open else ''}"
         if turn.status == "completed" and turn.answer is None:
             yield f"no answer: {where} is completed"
         if turn.answer is None:
             continue
-        whole, said = evidence.answer_to(turn.question["content"]), turn.answer["content"]
+        said = turn.answer["content"]
+        whole = evidence.answer_to(turn.question["content"], request_of(said) or 0)
         if said != whole if turn.status == "completed" else not whole.startswith(said):
             yield f"wrong answer: {where} is {turn.status} with {said!r}"
-        if turn.answer["seq"] != 2 * turn.n:
+        if turn.answer["seq"] != 2 * turn.place:
             yield f"gap in seq: the answer of {where} has {turn.answer['seq']}"
-    for what in ("id", "seq"):
-        values = Counter(turn.answer[what] for turn in kept.turns if turn.answer)
-        for value, times in values.items():
+
+
+def _doubles(evidence: Evidence) -> Iterator[str]:
+    """Each message is kept once, and so is what the provider said to each request."""
+    turns = [turn for kept in evidence.kept for turn in kept.turns]
+    for what in ("id", "content"):
+        for value, times in Counter(turn.question[what] for turn in turns if turn.asks).items():
             if times > 1:
-                yield f"second answer: {what} {value} is kept {times} times in {kept.id}"
+                yield f"doubled message: {what} {value!r} is kept {times} times"
+    answers = [(turn, turn.answer) for turn in turns if turn.answer is not None]
+    said = [(turn.question["id"], request_of(answer["content"])) for turn, answer in answers]
+    for values in ([answer["id"] for _, answer in answers], [each for each in said if each[1]]):
+        for value, times in Counter(values).items():
+            if times > 1:
+                yield f"second answer: {value} is kept {times} times"
 
 
 def _copies(kept: Kept) -> Iterator[str]:
@@ -106,7 +147,7 @@ def _copies(kept: Kept) -> Iterator[str]:
         yield f"history differs: {kept.id}: {_difference(kept.history, messages)}"
     if kept.remembered != messages[-LATEST:]:
         yield f"memory differs: {kept.id}: {_difference(kept.remembered, messages[-LATEST:])}"
-    answers = sum(turn.answer is not None for turn in kept.turns)
+    answers = sum(turn.answer is not None for turn in kept.current)
     if kept.counted != answers:
         yield f"memory differs: {kept.id}: {kept.counted} turns counted for {answers} answers"
     if kept.count != len(messages):
@@ -126,46 +167,3 @@ def _stops(evidence: Evidence) -> Iterator[str]:
         turn = by_id.get(told["id"])
         if told["status"] in ENDED and (turn is None or turn.status != told["status"]):
             yield f"second outcome: turn:stop gave {told}, kept is {turn and turn.status}"
-
-
-def _prompts(evidence: Evidence) -> Iterator[str]:
-    asked: dict[str, tuple[Kept, KeptTurn]] = {}
-    for kept in evidence.kept:
-        asked |= {turn.question["content"]: (kept, turn) for turn in kept.turns}
-    times: Counter[str] = Counter()
-    for prompt in evidence.prompts:
-        said = [message for message in prompt if message["role"] != "system"]
-        question = said[-1]["content"]
-        times[question] += 1
-        if question not in asked or said[-1]["role"] != "user":
-            yield f"unknown prompt: {said[-1]}"
-            continue
-        yield from _history_in_prompt(said[:-1], *asked[question])
-    for question, count in times.items():
-        if question in asked and count > asked[question][1].attempt:
-            attempts = asked[question][1].attempt
-            yield f"asked twice: {question!r} was sent {count} times in {attempts} attempts"
-
-
-def _history_in_prompt(history: list[dict[str, str]], kept: Kept, turn: KeptTurn) -> Iterator[str]:
-    """Before the question stand the latest answered exchanges before it, each once."""
-    before = [each for each in sorted(kept.turns, key=lambda each: each.n) if each.n < turn.n]
-    right = []
-    for earlier in before:
-        if earlier.answer is not None and earlier.answer["content"]:
-            right.append(("user", earlier.question["content"]))
-            right.append(("assistant", earlier.answer["content"]))
-    found = [(message["role"], message["content"]) for message in history]
-    where = f"turn {turn.n} of {kept.id}"
-    questions = Counter(text for role, text in found if role == "user")
-    questions[turn.question["content"]] += 1
-    for text, count in questions.items():
-        if count > 1:
-            yield f"doubled in prompt: {text!r} stands {count} times in that of {where}"
-    later = {each.question["content"] for each in kept.turns if each.n > turn.n}
-    for text in later & set(questions):
-        yield f"early in prompt: {text!r} is later than {where}"
-    if found != right[len(right) - len(found) :]:
-        yield f"wrong prompt: that of {where} has {found[-4:]}, not {right[-4:]}"
-    elif len(found) < min(len(right), 2 * SURELY_REMEMBERED):
-        yield f"forgotten: the prompt of {where} has {len(found)} of {len(right)} messages"

@@ -11,7 +11,8 @@ Shape = dict[str, Any]
 SETTLED = "chaos:settled"
 """In what a reader saw: all is healed and answered, and it has not opened anything anew yet."""
 END = "chaos:end"
-"""In what a reader saw: it has opened everything once more."""
+"""In what a reader saw: it has opened everything once more, and goes to another server to do so
+there."""
 OPENED = "conversation:opened"
 """In what a reader saw: the answer to ``conversation:open``, with ``conversation_id``."""
 BEGUN = "conversation:begun"
@@ -28,25 +29,35 @@ class Seen(NamedTuple):
 
 @dataclass
 class Send:
-    """One message of a careful client, and how it was acknowledged. Ticks order the whole run."""
+    """One call of a careful client that begins a turn, and how it was answered. Ticks order the
+    whole run."""
 
     message_id: str
+    """Its key: the new turn's id where an answer is made anew."""
     content: str
     sent: int
     """The tick of the first try."""
     tries: int = 0
     acknowledged: int | None = None
+    """The tick of its answer."""
     connection: int = 0
     """The connection that it was acknowledged on."""
     answer: Shape = field(default_factory=dict)
+    call: str = "message:send"
+    fields: Shape = field(default_factory=dict)
+    """What it was called with."""
+    rewrites: str | None = None
+    """The message that an edit replaces; the turn whose answer is made anew."""
+    refused: str | None = None
+    """The code of the error it was answered with, for good: what it rewrites was rewritten."""
+
+    @property
+    def turn_id(self) -> str | None:
+        return self.answer["turn"]["id"] if self.answer else None
 
     @property
     def conversation_id(self) -> str:
-        return str(self.answer["conversation_id"])
-
-    @property
-    def seq(self) -> int:
-        return int(self.answer["message"]["seq"])
+        return str(self.answer["turn"]["conversation_id"])
 
 
 @dataclass
@@ -55,12 +66,23 @@ class KeptTurn:
 
     id: str
     n: int
+    place: int
     status: str
     open: bool
     attempt: int
     question: Shape
     answer: Shape | None
     """Messages as the protocol shows them."""
+    revision: int = 0
+    rewrites: bool = False
+    """It took the place of another."""
+    asks: bool = True
+    """With a message of its own; otherwise it answers one anew."""
+    superseded: bool = False
+
+    @property
+    def messages(self) -> list[Shape]:
+        return [self.question] if self.answer is None else [self.question, self.answer]
 
 
 @dataclass
@@ -69,6 +91,7 @@ class Kept:
 
     id: str
     turns: list[KeptTurn]
+    """With those that were superseded."""
     count: int
     """``message_count``"""
     history: list[Shape]
@@ -76,21 +99,26 @@ class Kept:
     """The latest 50, read through the memory."""
     counted: int | None
     """The turn counter in Redis."""
+    notes: str = ""
+    """The summary."""
+    remembered_notes: str = ""
+    """The same, read through the memory."""
+
+    @property
+    def current(self) -> list[KeptTurn]:
+        """The turns in the transcript."""
+        turns = [turn for turn in self.turns if not turn.superseded]
+        return sorted(turns, key=lambda turn: turn.place)
 
     @property
     def messages(self) -> list[Shape]:
-        found = []
-        for turn in sorted(self.turns, key=lambda turn: turn.n):
-            found.append(turn.question)
-            if turn.answer is not None:
-                found.append(turn.answer)
-        return found
+        return [message for turn in self.current for message in turn.messages]
 
 
 @dataclass
 class Evidence:
-    answer_to: Callable[[str], str]
-    """What the provider says to a question."""
+    answer_to: Callable[[str, int], str]
+    """What the provider says to a question when it is asked for the n-th time, from 1 on."""
     sends: list[Send] = field(default_factory=list)
     stops: list[Shape] = field(default_factory=list)
     """The turns as ``turn:stop`` gave them."""

@@ -17,18 +17,21 @@ import redis
 
 from memory import RedisConversationMemory
 from memory.errors import NotFound
-from memory.records import Message, Turn, answer_of, messages_of, question_of
+from memory.records import Message, Turn, answer_of, question_of
+from mongo.documents import turn_record
 from mongo.store import MongoStore
 from server.protocol import message_shape
 from tests.chaos.checker import LATEST, check
 from tests.chaos.evidence import Evidence, Kept, KeptTurn, Shape
+from tests.chaos.model import answer_to
 from tests.chaos.saboteur import Saboteur
 from tests.chaos.user import User
-from tests.chaos.world import DATABASE, World, answer_to
+from tests.chaos.world import DATABASE, World
 from tests.support.wait import wait_until
 
 SETTLE_SECONDS = 60.0
-ALL_TURNS = 100_000
+QUIET_SECONDS = 6.0
+"""A server that does not hear what the others say knows it within five."""
 
 
 @dataclass
@@ -58,6 +61,7 @@ async def run(
     seconds: float,
     servers: int = 3,
     users: int = 4,
+    tabs: int = 3,
     conversations: int = 2,
     events_cross_servers: bool = False,
 ) -> Outcome:
@@ -68,7 +72,10 @@ async def run(
     try:
         async with World(folder, servers) as world:
             rng = random.Random(seed)
-            people = [User(f"u{n}", world.urls, random.Random(rng.random())) for n in range(users)]
+            people = [
+                User(f"u{n}", world.urls, tabs=tabs, home=n, rng=random.Random(rng.random()))
+                for n in range(users)
+            ]
             saboteur = Saboteur(world, [tab for user in people for tab in user.tabs], seed)
             try:
                 await _play(world, people, saboteur, evidence, seconds, conversations)
@@ -116,8 +123,11 @@ async def _play(
     memory = RedisConversationMemory(redis_url=world.redis.url, archive=store)
     await memory.connect()
     try:
-        await _settle(store, people, evidence)
-        finishing = [tab.finish() for user in people for tab in user.tabs]
+        await _settle(world, store, people, evidence)
+        tabs = [tab for user in people for tab in user.tabs]
+        for tab in tabs:
+            tab.deadline = time.monotonic() + SETTLE_SECONDS
+        finishing = [tab.finish() for tab in tabs]
         results = await asyncio.gather(*finishing, return_exceptions=True)
         evidence.mishaps += [f"no end: {result!r}" for result in results if result is not None]
         for user in people:
@@ -140,8 +150,11 @@ async def _play(
     evidence.logs = {f"server {node.number}": node.app.output for node in world.nodes}
 
 
-async def _settle(store: MongoStore, people: list[User], evidence: Evidence) -> None:
-    """Every turn has ended, and is in memory and on the feed."""
+async def _settle(world: World, store: MongoStore, people: list[User], evidence: Evidence) -> None:
+    """Every server is whole again, every turn has ended, and whoever is to be told has been."""
+
+    async def all_whole() -> bool:
+        return all(await asyncio.gather(*(node.is_whole() for node in world.nodes)))
 
     async def none_open() -> bool:
         for user in people:
@@ -150,10 +163,25 @@ async def _settle(store: MongoStore, people: list[User], evidence: Evidence) -> 
                     return False
         return True
 
-    try:
-        await wait_until(none_open, "all turns end", timeout=SETTLE_SECONDS, interval=0.2)
-    except AssertionError as error:
-        evidence.mishaps.append(f"no outcome: {error}")
+    told = 0
+    since = time.monotonic()
+
+    def all_quiet() -> bool:
+        nonlocal told, since
+        now = sum(len(tab.seen) for user in people for tab in user.tabs)
+        if now != told:
+            told, since = now, time.monotonic()
+        return time.monotonic() - since > QUIET_SECONDS
+
+    for what, condition, kind in (
+        ("no server says that something is away", all_whole, "not healed"),
+        ("all turns end", none_open, "no outcome"),
+        ("nobody is told anything any more", all_quiet, "no end"),
+    ):
+        try:
+            await wait_until(condition, what, timeout=SETTLE_SECONDS, interval=0.2)
+        except AssertionError as error:
+            evidence.mishaps.append(f"{kind}: {error}")
 
 
 async def _kept(
@@ -163,9 +191,10 @@ async def _kept(
     user: User,
     conversation_id: str,
 ) -> Kept:
-    turns = await store.turns.before(conversation_id, None, ALL_TURNS)
+    turns = _all_turns(world, conversation_id)
     user_id = turns[0].user_id if turns else ""
-    position = (await store.load(conversation_id, 1)).position
+    standing = await store.load(conversation_id, 1)
+    position = standing.position
     kept = Kept(
         id=conversation_id,
         turns=[_kept_turn(turn) for turn in turns],
@@ -173,18 +202,21 @@ async def _kept(
         history=await _history(user, conversation_id),
         remembered=[],
         counted=None,
+        notes=standing.summary.text if standing.summary else "",
     )
-    right = [message for turn in turns for message in messages_of(turn)][-LATEST:]
+    right = [message["id"] for message in kept.messages][-LATEST:]
     shown: list[Message] = []
 
     async def agrees() -> bool:
         """A server that saw an outage may still be deleting what it could not bring up to date."""
         nonlocal shown
-        shown = (await memory.read(conversation_id, at_least=position)).messages
+        transcript = await memory.read(conversation_id, at_least=position)
+        shown = transcript.messages
+        kept.remembered_notes = transcript.summary.text if transcript.summary else ""
         with redis.Redis(port=world.redis.port) as client:
             counter = client.get(f"conversation:turns:{conversation_id}")
         kept.counted = None if counter is None else int(counter)
-        return shown == right and kept.counted == position.answers
+        return [message.id for message in shown] == right and kept.counted == position.answers
 
     with suppress(AssertionError):  # the checker says what differs
         await wait_until(agrees, "the memory agrees", timeout=10, interval=0.2)
@@ -192,11 +224,19 @@ async def _kept(
     return kept
 
 
+def _all_turns(world: World, conversation_id: str) -> list[Turn]:
+    """Also those that were superseded, which nobody is shown any more."""
+    with world.mongod.client() as client:
+        found = client[DATABASE]["turns"].find({"conversation": conversation_id}).sort("n")
+        return [turn_record(document) for document in found]
+
+
 def _kept_turn(turn: Turn) -> KeptTurn:
     answer = answer_of(turn)
     return KeptTurn(
         id=turn.id,
         n=turn.n,
+        place=getattr(turn, "place", turn.n),
         status=turn.status,
         open=turn.open,
         attempt=turn.attempt,
@@ -209,7 +249,7 @@ async def _history(user: User, conversation_id: str) -> list[Shape]:
     found: list[Shape] = []
     fields = {"conversation_id": conversation_id, "limit": 200}
     while True:
-        page, _, _ = await user.writer.call("conversation:history", **fields)
+        page, _, _ = await user.first.call("conversation:history", **fields)
         found = page["messages"] + found
         if not page["has_more"]:
             return found
@@ -223,6 +263,7 @@ def _counts(evidence: Evidence, people: list[User]) -> Counter[str]:
     for user in people:
         for tab in user.tabs:
             counts["retries"] += tab.retries
+            counts += tab.verdicts
             counts["connections"] += len({seen.connection for seen in tab.seen})
             counts["events"] += len(tab.seen)
             for seen in tab.seen:

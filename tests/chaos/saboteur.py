@@ -20,8 +20,8 @@ Fault = Callable[[random.Random], Awaitable[None]]
 class Saboteur:
     """Every fault is healed by itself, so when ``work`` returns the world is whole again.
 
-    Lanes work side by side: at most one fault at a time each on the servers, Redis, MongoDB and the
-    clients, so that they meet one another.
+    Lanes work side by side: at most one fault at a time each on the servers, their ways to Redis,
+    Redis itself, MongoDB and the clients, so that they meet one another.
     """
 
     def __init__(self, world: World, tabs: Sequence[Tab], seed: int) -> None:
@@ -41,15 +41,25 @@ class Saboteur:
             self._freeze_a_server: 4,
             self._kill_all_servers: 1,
         }
+        ways = {
+            self._cut_off_a_server: 3,
+            self._freeze_a_way: 2,
+            self._deafen_a_server: 4,
+        }
         redis_faults = {
             self._kill_redis: 2,
+            self._turn_back_redis: 2,
             self._empty_redis: 2,
-            self._freeze_redis: 2,
-            self._delete_some_keys: 4,
+            self._freeze_redis: 1,
+            self._let_redis_hang: 1,
+            self._kill_subscriptions: 2,
+            self._kill_commands: 2,
+            self._delete_some_keys: 3,
         }
         mongo = {self._kill_mongod: 1, self._freeze_mongod: 2}
         await asyncio.gather(
             self._lane("servers", servers, (1, 6), seconds),
+            self._lane("ways", ways, (1, 6), seconds),
             self._lane("redis", redis_faults, (0.5, 5), seconds),
             self._lane("mongod", mongo, (5, 15), seconds),
             self._lane("clients", {self._cut_a_client: 1}, (0.3, 2.5), seconds),
@@ -104,6 +114,31 @@ class Saboteur:
         await node.start()
         self.diary.append(f"{time.monotonic() - self._began:7.2f}  server {node.number} is up")
 
+    # The ways of single servers to Redis
+
+    async def _cut_off_a_server(self, rng: random.Random) -> None:
+        """The others go on with Redis, and this one without."""
+        node, away = rng.choice(self._world.nodes), rng.choice((0.0, 1.0, 4.0))
+        self._note("server cut off redis", f": {node.number}, for {away} s")
+        node.way.cut()
+        await asyncio.sleep(away)
+        node.way.mend()
+
+    async def _freeze_a_way(self, rng: random.Random) -> None:
+        node, pause = rng.choice(self._world.nodes), rng.uniform(0.3, 4)
+        self._note("way to redis frozen", f": of {node.number}, for {pause:.1f} s")
+        node.way.freeze()
+        await asyncio.sleep(pause)
+        node.way.thaw()
+
+    async def _deafen_a_server(self, rng: random.Random) -> None:
+        """Its commands work, and what it has subscribed to does not arrive any more."""
+        node, pause = rng.choice(self._world.nodes), rng.uniform(0.5, 8)
+        self._note("server deafened", f": {node.number}, for {pause:.1f} s")
+        node.way.freeze(subscriptions_only=True)
+        await asyncio.sleep(pause)
+        node.way.thaw()
+
     # Redis
 
     async def _kill_redis(self, rng: random.Random) -> None:
@@ -113,10 +148,40 @@ class Saboteur:
         await asyncio.sleep(away)
         await asyncio.to_thread(self._world.redis.start)
 
+    async def _turn_back_redis(self, rng: random.Random) -> None:
+        """It comes back with what it held a while ago."""
+        ago, away = rng.uniform(0.2, 3), rng.choice((0.0, 1.0))
+        await asyncio.to_thread(self._world.past.keep)
+        await asyncio.sleep(ago)
+        self._note("redis turned back", f": by {ago:.1f} s, after {away} s")
+        await asyncio.to_thread(self._world.redis.kill)
+        await asyncio.sleep(away)
+        await asyncio.to_thread(self._world.past.start)
+
     async def _empty_redis(self, rng: random.Random) -> None:
         self._note("redis emptied")
-        with redis.Redis(port=self._world.redis.port) as client:
-            client.flushall()
+        await self._redis("FLUSHALL")
+
+    async def _let_redis_hang(self, rng: random.Random) -> None:
+        """By itself, as with one slow command: unlike a frozen one it answers all of it then."""
+        pause = rng.uniform(0.3, 2)
+        self._note("redis hangs", f": for {pause:.1f} s")
+        await self._redis("DEBUG", "SLEEP", f"{pause:.1f}")
+
+    async def _kill_subscriptions(self, rng: random.Random) -> None:
+        self._note("subscriptions killed")
+        await self._redis("CLIENT", "KILL", "TYPE", "pubsub")
+
+    async def _kill_commands(self, rng: random.Random) -> None:
+        self._note("connections to redis killed")
+        await self._redis("CLIENT", "KILL", "TYPE", "normal")
+
+    async def _redis(self, *command: str) -> None:
+        def execute() -> None:
+            with redis.Redis(port=self._world.redis.port) as client:
+                client.execute_command(*command)
+
+        await asyncio.to_thread(execute)
 
     async def _freeze_redis(self, rng: random.Random) -> None:
         pause = rng.uniform(1, 3)
@@ -127,7 +192,7 @@ class Saboteur:
 
     async def _delete_some_keys(self, rng: random.Random) -> None:
         with redis.Redis(port=self._world.redis.port) as client:
-            names = sorted(client.scan_iter("conversation:*"))
+            names = sorted(client.scan_iter())
             some = rng.sample(names, min(len(names), rng.randint(1, 4)))
             self._note("redis keys deleted", f": {len(some)}")
             if some:

@@ -1,4 +1,5 @@
-"""A careful client: repeats a call until it is answered, comes back, and goes on where it was."""
+"""A careful client: repeats a call until it is answered, comes back, and goes on where it was,
+there or on another server."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +32,10 @@ class Lost(Exception):
 
 class Refused(Exception):
     """A call was answered with an error that no retry changes."""
+
+    def __init__(self, about: str, code: str = "") -> None:
+        super().__init__(about)
+        self.code = code
 
 
 class GaveUp(Exception):
@@ -59,7 +65,7 @@ class Connection(Client):
 
     def record(self, name: str, payload: dict[str, Any]) -> None:
         self.events.append((name, payload))
-        self._tab.take(Seen(self.number, name, payload))
+        self._tab.take(Seen(self.number, name, payload), self.url)
 
     async def call(self, name: str, *arguments: Any) -> dict[str, Any]:
         """Raises ``Lost``. The fields of ``conversation:open`` need its id in the answer's record,
@@ -101,21 +107,25 @@ class Connection(Client):
 
 
 class Tab:
-    """Stays on its server while that is up; ``follow`` keeps it on a conversation's feed."""
+    """Begins on the ``home``-th server and stays while that is up, unless it is told to ``move``;
+    ``follow`` keeps it on a conversation's feed."""
 
-    def __init__(self, name: str, urls: Sequence[str], rng: random.Random) -> None:
+    def __init__(self, name: str, urls: Sequence[str], home: int, rng: random.Random) -> None:
         self.name = name
         self.token: str | None = None
         self.seen: list[Seen] = []
         self.ended: set[str] = set()
         self.retries = 0
+        self.verdicts: Counter[str] = Counter()
+        """What it was given when it came with a cursor, and whether that was from this server."""
         self.deadline = float("inf")
         """By ``time.monotonic()``: past it whatever is tried again gives up."""
         self._urls = urls
         self._rng = rng
-        self._url = rng.choice(urls)
+        self._url = urls[home % len(urls)]
         self._followed: list[str] = []
-        self._cursors: dict[str, str] = {}
+        self._cursors: dict[str, tuple[str, str]] = {}
+        """By conversation: the last one, and the server that it came from."""
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
         self._sending = 0
@@ -124,12 +134,12 @@ class Tab:
     def connection(self) -> Connection | None:
         return self._connection
 
-    def take(self, seen: Seen) -> None:
+    def take(self, seen: Seen, url: str) -> None:
         self.seen.append(seen)
         payload = seen.payload
         # A replay's cursor is its end; what leads there follows, and only then was seen.
         if "cursor" in payload and payload.get("recovery") != "replayed":
-            self._cursors[payload["conversation_id"]] = payload["cursor"]
+            self._cursors[payload["conversation_id"]] = (payload["cursor"], url)
         if seen.name in ("turn:completed", "turn:stopped", "turn:failed"):
             self.ended.add(payload["turn_id"])
 
@@ -150,6 +160,15 @@ class Tab:
             except Lost:
                 return
             connection.opened.discard(conversation_id)
+        await self.connected()
+
+    async def move(self) -> None:
+        """To another server, as a load balancer would have it, with the cursors it has."""
+        async with self._connecting:
+            if self._connection is not None:
+                await self._connection.drop()
+            others = [url for url in self._urls if url != self._url]
+            self._url = self._rng.choice(others or self._urls)
         await self.connected()
 
     async def call(self, name: str, **fields: Any) -> tuple[dict[str, Any], Connection, int]:
@@ -176,7 +195,7 @@ class Tab:
         """Wait a little before the next try; now and then it goes to another server."""
         self._check_deadline(f"{name} is answered with {error}")
         if not error["retryable"] or error["code"] == "internal":
-            raise Refused(f"{self.name}: {name} was answered with {error}")
+            raise Refused(f"{self.name}: {name} was answered with {error}", error["code"])
         self.retries += 1
         await asyncio.sleep(self._rng.uniform(0.05, 0.4))
         if error["code"] == "unavailable" and self._rng.random() < 0.3:
@@ -212,8 +231,9 @@ class Tab:
         for conversation_id in self._followed:
             while conversation_id not in connection.opened:
                 fields = {"conversation_id": conversation_id}
+                came_from = None
                 if conversation_id in self._cursors:
-                    fields["after"] = self._cursors[conversation_id]
+                    fields["after"], came_from = self._cursors[conversation_id]
                 try:
                     body = await connection.call("conversation:open", fields)
                 except Lost:
@@ -221,6 +241,9 @@ class Tab:
                     return False
                 if body["ok"]:
                     connection.opened.add(conversation_id)
+                    if came_from is not None:
+                        where = "same" if came_from == connection.url else "other"
+                        self.verdicts[f"{body['recovery']} by the {where} server"] += 1
                     continue
                 await self._bear(connection, "conversation:open", body["error"])
                 if not connection.is_alive:
@@ -244,7 +267,7 @@ class Tab:
             connection.socket.eio.ws._response.connection.transport.abort()
 
     async def finish(self) -> None:
-        """Open everything once more, as the last thing seen."""
+        """Open everything once more, and then on another server."""
         connection = await self.connected()
         connection.record(SETTLED, {})
         for conversation_id in self._followed:
@@ -253,6 +276,9 @@ class Tab:
         await self.call("conversation:list")
         connection = await self.connected()
         connection.record(END, {})
+        # The log was there a moment ago, so now it is replayed, whichever server one comes to.
+        await self.move()
+        await self.call("conversation:list")
 
     async def close(self) -> None:
         if self._connection is not None:

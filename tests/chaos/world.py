@@ -1,46 +1,43 @@
-"""The real thing: servers that share one MongoDB and one Redis, and a provider that they ask."""
+"""The real thing: servers that share one MongoDB and one Redis, and a provider that they ask.
+
+Each server has a way of its own to Redis, so that it can be cut off while the others are not.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
+import json
+import shutil
 import subprocess
 import time
-import zlib
+import urllib.request
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
+import redis
+
+from tests.chaos.model import Model
 from tests.support.app import App
 from tests.support.mongod import Mongod
-from tests.support.provider import Body, Provider, Script, echo, is_summary
+from tests.support.provider import Provider
 from tests.support.redis_server import RedisServer
+from tests.support.redis_way import RedisWay
 
 DATABASE = "chaos"
 LEASE_SECONDS = 2
 DRAIN_SECONDS = 2
-
-
-def answer_to(question: str) -> str:
-    """Always the same, of a length that depends on the question."""
-    size = 4 + zlib.crc32(question.encode()) % 12
-    return f"You said “{question}”." + "".join(f" word-{number}" for number in range(size))
-
-
-def respond(body: Body) -> Script:
-    if is_summary(body):
-        return echo(body)
-    question = body["messages"][-1]["content"]
-    delay = (1, 2, 4, 10)[zlib.crc32(question.encode()) // 16 % 4] / 100
-    return Script(re.findall(r"\s*\S+", answer_to(question)), delay=delay)
+SUMMARY_EVERY_TURNS = 4
+"""As often as it goes: what an edit must take out of the notes is then soon in them."""
 
 
 class Node:
     """One server, with an operator who starts it again whenever it ends."""
 
-    def __init__(self, number: int, app: App) -> None:
+    def __init__(self, number: int, app: App, way: RedisWay) -> None:
         self.number = number
         self.app = app
+        self.way = way
 
     async def start(self, timeout: float = 60.0) -> None:
         """Also while MongoDB is away: then it ends at once, and is started once more."""
@@ -54,6 +51,18 @@ class Node:
                 if time.monotonic() > end:
                     raise
                 await asyncio.sleep(0.3)
+
+    async def is_whole(self) -> bool:
+        """Whether it says itself that nothing it needs is away, and that it hears the others."""
+        return await asyncio.to_thread(self._says_it_is_whole)
+
+    def _says_it_is_whole(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.app.url}/readyz", timeout=2) as answer:
+                parts = json.load(answer)
+        except OSError:
+            return False
+        return all(parts[name] == "ok" for name in ("redis", "store", "feed"))
 
     async def kill(self) -> None:
         await asyncio.to_thread(self.app.kill)
@@ -72,14 +81,40 @@ class Node:
         return f"bad end: server {self.number} ended with {code} after {took:.1f} s"
 
 
+class Past:
+    """Redis with what it held at an earlier moment: a restore from yesterday's copy."""
+
+    def __init__(self, server: RedisServer, folder: Path) -> None:
+        self._server = server
+        self._dump = folder / "dump.rdb"
+        self._copy = folder / "earlier.rdb"
+
+    def keep(self) -> None:
+        with redis.Redis(port=self._server.port) as client:
+            client.save()
+        self._dump.rename(self._copy)
+
+    def start(self) -> None:
+        """Start Redis, which is down, with the copy; the next start is an empty one again."""
+        shutil.copy(self._copy, self._dump)
+        try:
+            self._server.start()
+        finally:
+            self._dump.unlink()
+
+
 class World:
     """An async context manager; everything in ``folder``."""
 
     def __init__(self, folder: Path, servers: int) -> None:
         self.folder = folder
         self.provider = Provider()
-        self.provider.respond = respond
-        self.redis = RedisServer()
+        self.provider.respond = Model().respond
+        at = folder / "redis"
+        at.mkdir()
+        # Its own folder for the copies; DEBUG, because that is how it is made to hang by itself.
+        self.redis = RedisServer("--dir", str(at), "--enable-debug-command", "local")
+        self.past = Past(self.redis, at)
         self.mongod = Mongod(folder / "mongod")
         self.nodes: list[Node] = []
         self._servers = servers
@@ -97,19 +132,20 @@ class World:
             started.callback(self.mongod.__exit__, None, None, None)
             await asyncio.to_thread(self.mongod.start)
             settings = {
-                "REDIS_URL": self.redis.url,
                 "MONGODB_URI": self.mongod.uri,
                 "MONGODB_DATABASE": DATABASE,
                 "TURN_LEASE_SECONDS": str(LEASE_SECONDS),
                 "DRAIN_GRACE_SECONDS": str(DRAIN_SECONDS),
+                "SUMMARY_EVERY_TURNS": str(SUMMARY_EVERY_TURNS),
                 "OPENAI_API_KEY": "test",
                 "OPENAI_BASE_URL": self.provider.base_url,
                 "OPENAI_MODEL": "test-model",
             }
             for number in range(1, self._servers + 1):
-                app = App(self.folder / f"server-{number}", **settings)
+                way = await started.enter_async_context(RedisWay(self.redis.port))
+                app = App(self.folder / f"server-{number}", REDIS_URL=way.url, **settings)
                 started.callback(app.__exit__)
-                self.nodes.append(Node(number, app))
+                self.nodes.append(Node(number, app, way))
             await asyncio.gather(*(node.start() for node in self.nodes))
             self._started = started.pop_all()
         return self

@@ -1,0 +1,102 @@
+"""What the provider was asked: each question after what was said before it, as it was then."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+from tests.chaos.evidence import Evidence, Kept, KeptTurn, Shape
+from tests.chaos.model import note_on, notes_in, request_of
+from tests.chaos.versions import Versions
+
+SURELY_REMEMBERED = 12
+"""Exchanges that fit into the latest 50 messages even where many questions wait at their end."""
+
+
+class Asked:
+    """Who may have asked a question: one turn, or some where its answer was made anew."""
+
+    def __init__(self) -> None:
+        self.turns: list[tuple[Versions, KeptTurn]] = []
+        self.requests = 0
+
+    def by_request(self, number: int) -> list[tuple[Versions, KeptTurn]]:
+        """Whose answer came from this request; if nobody's did, all that it may have been for."""
+        theirs = [
+            (versions, turn)
+            for versions, turn in self.turns
+            if turn.answer is not None and request_of(turn.answer["content"]) == number
+        ]
+        return theirs or self.turns
+
+
+def check_prompts(evidence: Evidence) -> Iterator[str]:
+    asked: defaultdict[str, Asked] = defaultdict(Asked)
+    for kept in evidence.kept:
+        versions = Versions(kept.turns)
+        for turn in kept.turns:
+            asked[turn.question["content"]].turns.append((versions, turn))
+        yield from _notes(kept, versions)
+    for prompt in evidence.prompts:
+        said = [message for message in prompt if message["role"] != "system"]
+        question = said[-1]["content"]
+        if question not in asked or said[-1]["role"] != "user":
+            yield f"unknown prompt: {said[-1]}"
+            continue
+        about = asked[question]
+        about.requests += 1
+        wrongs = [
+            [*_history(said[:-1], versions, turn), *_notes_in_prompt(prompt, versions, turn)]
+            for versions, turn in about.by_request(about.requests)
+        ]
+        yield from min(wrongs, key=len)
+    for question, about in asked.items():
+        attempts, times = sum(turn.attempt for _, turn in about.turns), about.requests
+        if times > attempts:
+            yield f"asked twice: {question!r} was sent {times} times in {attempts} attempts"
+
+
+def _history(history: list[Shape], versions: Versions, turn: KeptTurn) -> Iterator[str]:
+    """Before the question stand the latest answered exchanges before it, each once."""
+    right = []
+    for earlier in versions.before[turn.id]:
+        if earlier.answer is not None and earlier.answer["content"]:
+            right.append(("user", earlier.question["content"]))
+            right.append(("assistant", earlier.answer["content"]))
+    found = [(message["role"], message["content"]) for message in history]
+    where = _where(turn)
+    questions = Counter(text for role, text in found if role == "user")
+    questions[turn.question["content"]] += 1
+    for text, count in questions.items():
+        if count > 1:
+            yield f"doubled in prompt: {text!r} stands {count} times in that of {where}"
+    before = {each.question["content"] for each in versions.before[turn.id]}
+    for text in questions.keys() - before - {turn.question["content"]}:
+        yield f"untimely in prompt: {text!r} stood not before {where}"
+    if found != right[len(right) - len(found) :]:
+        yield f"wrong prompt: that of {where} has {found[-4:]}, not {right[-4:]}"
+    elif len(found) < min(len(right), 2 * SURELY_REMEMBERED):
+        yield f"forgotten: the prompt of {where} has {len(found)} of {len(right)} messages"
+
+
+def _notes_in_prompt(prompt: list[Shape], versions: Versions, turn: KeptTurn) -> Iterator[str]:
+    yield from _compare(notes_in(prompt), versions.before[turn.id], f"the prompt of {_where(turn)}")
+
+
+def _notes(kept: Kept, versions: Versions) -> Iterator[str]:
+    for place, notes in (("store", kept.notes), ("memory", kept.remembered_notes)):
+        yield from _compare(notes.split(), versions.current, f"the {place}, of {kept.id},")
+
+
+def _compare(notes: list[str], turns: list[KeptTurn], where: str) -> Iterator[str]:
+    """Notes name the first exchanges of a transcript, in this version of it."""
+    right = [
+        note_on(turn.question["content"], None if turn.answer is None else turn.answer["content"])
+        for turn in turns
+    ]
+    if notes != right[: len(notes)]:
+        yield f"wrong notes: {where} has {notes[-6:]}, not {right[: len(notes)][-6:]}"
+
+
+def _where(turn: KeptTurn) -> str:
+    return f"turn {turn.n} of {turn.question['conversation_id']}"

@@ -1,0 +1,224 @@
+"""What one reader was told about one conversation, folded into what it must then believe."""
+
+from __future__ import annotations
+
+from tests.chaos.evidence import BEGUN, OPENED, Kept, Seen, Shape
+from tests.chaos.versions import Versions
+
+ENDS = {"turn:completed": "completed", "turn:stopped": "stopped", "turn:failed": "failed"}
+
+
+class Live:
+    """A turn that is under way, as a reader knows it."""
+
+    def __init__(self, attempt: int, text: str = "", next_index: int = 0) -> None:
+        self.attempt = attempt
+        self.text = text
+        self.next_index = next_index
+        self.running = False
+        self.is_whole = next_index > 0
+        """Whether all of this attempt was told, so that it must be the answer."""
+
+
+class View:
+    """A reader's picture of one conversation. Whatever is wrong goes to ``findings``."""
+
+    def __init__(self, reader: str, kept: Kept, findings: list[str], *, strict: bool) -> None:
+        self.id = kept.id
+        self._reader = reader
+        self._turns = {turn.id: turn for turn in kept.turns}
+        self._versions = Versions(kept.turns)
+        self._findings = findings
+        self._strict = strict
+        self._connection = -1
+        self._epoch: str | None = None
+        self._number = 0
+        self._messages: dict[int, Shape] = {}
+        self._live: dict[str, Live] = {}
+
+    def compare(self, kept: Kept, when: str) -> None:
+        """Held against the store, from the first message it knows of."""
+        first = min(self._messages, default=0)
+        right = {message["seq"]: message for message in kept.messages if message["seq"] >= first}
+        for seq in sorted(right.keys() | self._messages.keys()):
+            if self._messages.get(seq) != right.get(seq):
+                self._wrong(
+                    f"wrong view {when}",
+                    f"at {seq} {self._messages.get(seq)}, not {right.get(seq)}",
+                )
+                return
+        if self._live:
+            self._wrong(f"wrong view {when}", f"{list(self._live)} not ended")
+
+    def take(self, seen: Seen) -> None:
+        payload, is_new = seen.payload, seen.connection != self._connection
+        if seen.name == BEGUN:
+            self._connection = seen.connection
+            if self._epoch is not None and is_new:
+                self._epoch = None  # a snapshot comes
+            return
+        if is_new and seen.name not in (OPENED, "conversation:snapshot"):
+            self._wrong("event before opening", f"{seen.name} {payload['cursor']}")
+        self._connection = seen.connection
+        epoch, _, number = payload["cursor"].partition("-")
+        if seen.name in (OPENED, "conversation:snapshot"):
+            if payload.get("recovery") == "replayed":
+                if epoch != self._epoch or int(number) < self._number:
+                    self._wrong("bad replay", f"{payload['cursor']} from {self._cursor}")
+            else:
+                self._begin_anew(epoch, int(number), payload)
+            return
+        if self._epoch is None:
+            self._epoch = epoch
+        if epoch != self._epoch:
+            self._wrong("new epoch without a snapshot", f"{payload['cursor']} at {self._cursor}")
+        elif int(number) <= self._number:
+            self._wrong("cursor backwards", f"{payload['cursor']} at {self._cursor}")
+        elif int(number) > self._number + 1:
+            self._wrong("gap in the feed", f"{payload['cursor']} at {self._cursor}")
+        self._epoch, self._number = epoch, int(number)
+        self._apply(seen.name, payload)
+
+    @property
+    def _cursor(self) -> str:
+        return f"{self._epoch}-{self._number}"
+
+    def _wrong(self, kind: str, what: str) -> None:
+        self._findings.append(f"{kind}: {self._reader} in {self.id}: {what}")
+
+    # Snapshots
+
+    def _begin_anew(self, epoch: str, number: int, snapshot: Shape) -> None:
+        if epoch == self._epoch and number < self._number:
+            self._wrong("cursor backwards", f"snapshot {epoch}-{number} at {self._cursor}")
+        self._epoch, self._number = epoch, number
+        places = [message["seq"] for message in snapshot["messages"]]
+        if places != sorted(set(places)):
+            self._wrong("bad snapshot", f"its messages are {places}")
+        known, shown = self._messages, {each["seq"]: each for each in snapshot["messages"]}
+        self._hold_to_one_version(snapshot)
+        self._hold_to_what_was_told(known, shown)
+        self._messages = shown
+        self._live = {}
+        for turn in snapshot["turns"]:
+            live = Live(turn["attempt"], turn["text"], turn["next_index"])
+            live.running = turn["status"] == "running"
+            self._live[turn["id"]] = live
+
+    def _accepted(self, shown: dict[int, Shape]) -> int:
+        """The number of the latest turn that is seen in messages."""
+        return max((self._n(message) for message in shown.values()), default=0)
+
+    def _n(self, message: Shape) -> int:
+        turn = self._turns.get(message["turn_id"])
+        return turn.n if turn else 0
+
+    def _hold_to_one_version(self, snapshot: Shape) -> None:
+        """All of it stood in the transcript at one moment: right after its latest turn came."""
+        shown = {message["seq"]: message for message in snapshot["messages"]}
+        at = self._versions.after(self._accepted(shown))
+        for seq, message in shown.items():
+            place = (seq + 1) // 2
+            if place > len(at) or at[place - 1].id != message["turn_id"]:
+                latest = self._accepted(shown)
+                self._wrong("mixed snapshot", f"{message} did not stand when turn {latest} came")
+                return
+
+    def _hold_to_what_was_told(self, known: dict[int, Shape], shown: dict[int, Shape]) -> None:
+        """It is kept, on whichever server one asks, unless another turn took its place since."""
+        accepted, first = self._accepted(shown), min(shown, default=0)
+        for seq, message in known.items():
+            by = self._versions.removed_by.get(message["turn_id"])
+            if by is not None and by.n <= accepted:
+                continue
+            if seq in shown and shown[seq] != message:
+                self._wrong("second answer", f"{shown[seq]} was {message}")
+            elif seq >= first and seq not in shown:
+                self._wrong("forgetful snapshot", f"{message} is not in {sorted(shown)[-6:]}")
+
+    # Events
+
+    def _apply(self, name: str, payload: Shape) -> None:
+        if name == "message:created":
+            self._created(payload["message"])
+        elif name == "message:removed":
+            self._removed(payload["message_ids"])
+        elif name == "turn:queued":
+            self._waits(payload["turn_id"], payload["message_id"])
+        elif name == "turn:started":
+            self._started(payload)
+        elif name == "turn:delta":
+            self._delta(payload)
+        elif name in ENDS:
+            self._ended(name, payload)
+
+    def _created(self, message: Shape) -> None:
+        latest = max((seq for seq in self._messages if seq % 2), default=message["seq"] - 2)
+        if message["seq"] in self._messages:
+            self._wrong("doubled message", f"{message['seq']} was told twice")
+        elif message["seq"] != latest + 2:
+            self._wrong("out of order", f"question {message['seq']} follows {latest}")
+        self._messages[message["seq"]] = message
+        self._live[message["turn_id"]] = Live(0)
+
+    def _removed(self, ids: list[str]) -> None:
+        """Exactly what one turn took out, and so all that was known from its place on."""
+        for turn_id in self._versions.removed:
+            turn = self._turns[turn_id]
+            if ids == [message["id"] for message in self._versions.gone_messages(turn)]:
+                break
+        else:
+            self._wrong("wrong removal", f"no turn took out {ids}")
+            return
+        first = 2 * turn.place - turn.asks
+        for seq in [seq for seq in self._messages if seq >= first]:
+            message = self._messages.pop(seq)
+            if message["id"] not in ids:
+                self._wrong("wrong removal", f"{message} stands after {first}, and was left")
+        for gone in self._versions.removed[turn_id]:
+            if self._live.pop(gone.id, None) is not None:
+                self._wrong("no outcome told", f"turn {gone.n} was removed before it ended")
+        if not turn.asks:
+            self._live[turn_id] = Live(0)
+
+    def _waits(self, turn_id: str, message_id: str) -> None:
+        """A question that is answered anew belongs to that turn from now on."""
+        for seq, message in self._messages.items():
+            if message["id"] == message_id and message["turn_id"] != turn_id:
+                self._messages[seq] = {**message, "turn_id": turn_id}
+
+    def _started(self, payload: Shape) -> None:
+        turn_id, attempt = payload["turn_id"], payload["attempt"]
+        self._waits(turn_id, payload["message_id"])
+        live = self._live.get(turn_id)
+        if live is None:
+            self._wrong("second answer", f"turn {turn_id} starts, and is not open")
+        elif live.running and attempt <= live.attempt and live.is_whole:
+            self._wrong("second answer", f"attempt {attempt} of {turn_id} after {live.attempt}")
+        self._live[turn_id] = live = Live(attempt)
+        live.running = live.is_whole = True
+
+    def _delta(self, payload: Shape) -> None:
+        live = self._live.get(payload["turn_id"])
+        if live is None or not live.running or live.attempt != payload["attempt"]:
+            self._wrong("stale delta", f"{payload} of what does not run")
+            return
+        if payload["index"] != live.next_index:
+            self._wrong("gap in deltas", f"{payload['index']} instead of {live.next_index}")
+        live.next_index = payload["index"] + 1
+        live.text += payload["text"]
+        live.is_whole = True
+
+    def _ended(self, name: str, payload: Shape) -> None:
+        turn_id, message = payload["turn_id"], payload["message"]
+        live = self._live.pop(turn_id, None)
+        if live is None:
+            self._wrong("second answer", f"{name} of {turn_id}, which is not open")
+        kept = self._turns.get(turn_id)
+        if kept is None or kept.status != ENDS[name] or kept.answer != message:
+            self._wrong("told is not kept", f"{name} with {message}, kept is {kept}")
+        if message is not None:
+            self._messages[message["seq"]] = message
+        said = message["content"] if message is not None else ""
+        if live is not None and (live.is_whole or self._strict) and live.text != said:
+            self._wrong("deltas are not the answer", f"{live.text!r} of {said!r} in {turn_id}")

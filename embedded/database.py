@@ -13,13 +13,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import aiosqlite
 
 from embedded.errors import Unusable, not_writable, sqlite_errors_wrapped
-from embedded.schema import SCHEMA, VERSION
+from embedded.schema import MIGRATIONS, SCHEMA, VERSION
 from memory.errors import RememberingError, Unavailable
 from stores.group_commit import GroupCommit
 
@@ -160,13 +161,15 @@ class Database:
         # A deleted conversation's text is overwritten, not only unlinked.
         await writer.execute("PRAGMA secure_delete = ON")
         await writer.execute("BEGIN IMMEDIATE")
-        version = await (await writer.execute("PRAGMA user_version")).fetchone()
-        if version is not None and version[0] > VERSION:
+        [[version]] = await writer.execute_fetchall("PRAGMA user_version")
+        if version > VERSION:
             raise Unusable(
                 f"{self.path} was written by a newer version of this program: run that version, "
                 "or set DATA_DIR to another folder."
             )
-        for statement in SCHEMA:
+        # A new file is of version 0, and needs the schema alone.
+        steps = [MIGRATIONS[each] for each in range(version or VERSION, VERSION)]
+        for statement in (*chain(*steps), *SCHEMA):
             await writer.execute(statement)
         await writer.execute(f"PRAGMA user_version = {VERSION}")
         await writer.execute("COMMIT")

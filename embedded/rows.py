@@ -15,16 +15,25 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
 def turn_row(turn: Turn) -> Parameters:
-    """All but the lease, which runs from the moment of the insert."""
+    """All but the lease, which runs from the moment of the insert.
+
+    ``message_id`` is the key, which is unique and what a call is looked up by; the message's id
+    stands beside it where it is another.
+    """
+    question = turn.question
     return {
         "id": turn.id,
         "conversation": turn.conversation_id,
         "user": turn.user_id,
         "n": turn.n,
+        "place": turn.place,
         "revision": turn.revision,
-        "message_id": turn.question.message_id,
-        "content": turn.question.content,
-        "asked_at": turn.question.created_at,
+        "rewrites": turn.rewrites,
+        "superseded": turn.superseded,
+        "message_id": question.call_key,
+        "shown_id": question.message_id if question.message_id != question.call_key else None,
+        "content": question.content,
+        "asked_at": question.created_at,
         "digest": turn.digest,
         "accepted": turn.accepted,
         "created_at": turn.created_at,
@@ -40,15 +49,23 @@ def turn_row(turn: Turn) -> Parameters:
 
 
 def turn_record(row: sqlite3.Row) -> Turn:
+    key, shown = row["message_id"], row["shown_id"]
+    question = Question(
+        message_id=key if shown is None else shown,
+        key=None if shown is None else key,
+        content=row["content"],
+        created_at=row["asked_at"],
+    )
     return Turn(
         id=row["id"],
         conversation_id=row["conversation"],
         user_id=row["user"],
         n=row["n"],
+        place=row["place"] or row["n"],
         revision=row["revision"],
-        question=Question(
-            message_id=row["message_id"], content=row["content"], created_at=row["asked_at"]
-        ),
+        rewrites=bool(row["rewrites"]),
+        superseded=bool(row["superseded"]),
+        question=question,
         digest=row["digest"],
         accepted=row["accepted"],
         created_at=row["created_at"],

@@ -1,14 +1,25 @@
 """The tables and their indexes: the whole data model, made here and nowhere else.
 
 Times are ms since 1970; yes and no are 1 and 0. A superseded turn (an edit or a regenerate took its
-place) is out of every query but those by its own id and by its message's id: whoever repeats that
-call must still be recognised.
+place) is out of every query but those by its own id, by its key (whoever repeats that call must
+still be recognised) and by the turn that superseded it. Its number stays taken.
 """
 
 from __future__ import annotations
 
 # Kept in the file's header. A server refuses a file with a greater one than it knows.
-VERSION = 1
+VERSION = 2
+
+# What makes a file of that version one of the next; then the schema adds what is still missing.
+MIGRATIONS = {
+    1: (
+        "ALTER TABLE turns ADD COLUMN place INTEGER",
+        "ALTER TABLE turns ADD COLUMN rewrites INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE turns ADD COLUMN superseded_by TEXT",
+        "ALTER TABLE turns ADD COLUMN shown_id TEXT",
+        "DROP INDEX turns_of_a_conversation",
+    ),
+}
 
 SCHEMA = (
     """
@@ -43,9 +54,13 @@ SCHEMA = (
         conversation TEXT NOT NULL,
         user TEXT NOT NULL,
         n INTEGER NOT NULL,
+        place INTEGER,                              -- none from a server of version 1: then it is n
         revision INTEGER NOT NULL,
+        rewrites INTEGER NOT NULL DEFAULT 0,
         superseded INTEGER NOT NULL DEFAULT 0,
-        message_id TEXT NOT NULL,                   -- the question
+        superseded_by TEXT,                         -- the turn that rewrote its place or an earlier
+        message_id TEXT NOT NULL,                   -- the question's key
+        shown_id TEXT,                              -- the question's id, where it is another
         content TEXT NOT NULL,
         asked_at INTEGER NOT NULL,
         digest TEXT NOT NULL,
@@ -63,10 +78,21 @@ SCHEMA = (
     )
     """,
     "CREATE UNIQUE INDEX IF NOT EXISTS turns_one_a_message ON turns (user, message_id)",
-    # Also what the last 50 messages, the last number and the prompt are read by.
+    # Also what a purge finds. Superseded turns keep their numbers: a number that came free could be
+    # taken by somebody who has not seen yet what the conversation has become.
+    "CREATE UNIQUE INDEX IF NOT EXISTS turns_numbered ON turns (conversation, n)",
+    # What the last 50 messages, the last number and the prompt are read by.
     """
     CREATE UNIQUE INDEX IF NOT EXISTS turns_one_a_number ON turns (conversation, n)
         WHERE superseded = 0
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS turns_placed ON turns (conversation, coalesce(place, n), n)
+        WHERE superseded = 0
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS turns_superseded ON turns (superseded_by, n)
+        WHERE superseded_by IS NOT NULL
     """,
     """
     CREATE UNIQUE INDEX IF NOT EXISTS turns_one_running ON turns (conversation)
@@ -81,8 +107,6 @@ SCHEMA = (
         WHERE open = 1 AND superseded = 0
     """,
     "CREATE INDEX IF NOT EXISTS turns_owners ON turns (owner) WHERE open = 1 AND superseded = 0",
-    # What a purge finds: superseded turns too, which the partial indexes leave out.
-    "CREATE INDEX IF NOT EXISTS turns_of_a_conversation ON turns (conversation)",
     "CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS probes (name TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL)",
 )

@@ -5,9 +5,7 @@ from __future__ import annotations
 BY_ID = "SELECT * FROM turns WHERE id = :id AND conversation = :conversation"
 BY_ID_ALONE = "SELECT 1 FROM turns WHERE id = :id"
 BY_MESSAGE = "SELECT * FROM turns WHERE user = :user AND message_id = :message_id"
-BY_NUMBER = """
-    SELECT 1 FROM turns WHERE conversation = :conversation AND n = :n AND superseded = 0
-"""
+BY_NUMBER = "SELECT 1 FROM turns WHERE conversation = :conversation AND n = :n"
 OPEN_TURNS = """
     SELECT * FROM turns WHERE conversation = :conversation AND open = 1 AND superseded = 0
     ORDER BY n
@@ -28,13 +26,13 @@ ANSWERS_BEFORE = """
 """
 INSERT = """
     INSERT INTO turns (
-        id, conversation, user, n, revision, message_id, content, asked_at, digest, accepted,
-        created_at, status, open, attempt, stop_requested, owner, lease_until, answer, error,
-        answers
+        id, conversation, user, n, place, revision, rewrites, superseded, message_id, shown_id,
+        content, asked_at, digest, accepted, created_at, status, open, attempt, stop_requested,
+        owner, lease_until, answer, error, answers
     ) VALUES (
-        :id, :conversation, :user, :n, :revision, :message_id, :content, :asked_at, :digest,
-        :accepted, :created_at, :status, :open, :attempt, :stop_requested, :owner, :lease_until,
-        :answer, :error, :answers
+        :id, :conversation, :user, :n, :place, :revision, :rewrites, :superseded, :message_id,
+        :shown_id, :content, :asked_at, :digest, :accepted, :created_at, :status, :open, :attempt,
+        :stop_requested, :owner, :lease_until, :answer, :error, :answers
     )
 """
 REMOVE = "DELETE FROM turns WHERE id = :id AND conversation = :conversation"

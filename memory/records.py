@@ -1,13 +1,17 @@
 """What is remembered: the records that memory, stores, agent and server hand to each other.
 
 Plain values, no I/O. Times are whole milliseconds since 1970, UTC. A conversation's transcript is
-numbered by turns: the n-th turn's question has ``seq`` 2n-1 and its answer 2n, also when the next
+numbered by places: the question at place p has ``seq`` 2p-1 and its answer 2p, also when the next
 question came before the answer.
+
+An edit or a regenerate is itself a turn, the next in number, at the place of the one it rewrites.
+From the moment it is kept, that one and all after it are superseded; what is left is *current*.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
@@ -61,7 +65,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
     """Raised by whatever changes the past: an edit, a regenerate."""
     turn: int = 0
-    """The number of the last question."""
+    """The place of the last question."""
     answers: int = 0
     """How many answers there are: what the turn counter in Redis counts."""
 
@@ -102,6 +106,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     content: str
     created_at: int
+    key: str | None = None
+    """The idempotency key of the call that asked, where it is not the message's id: a regenerate
+    asks the same message again under another key."""
+
+    @property
+    def call_key(self) -> str:
+        """The idempotency key of the call that asked: it serves once a user."""
+        return self.message_id if self.key is None else self.key
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,10 +140,20 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: str
     user_id: str
     n: int
+    """Its number in order of acceptance: without gaps, each once, an edit's as well."""
+    place: int = 0
+    """Which question of the transcript it is; ``n`` where nothing else is said, as in what was kept
+    before there were edits."""
     revision: int = 0
+    """The revision that the conversation has with it: one more than the last turn's where it
+    rewrites, the last turn's otherwise."""
+    rewrites: bool = False
+    """An edit or a regenerate: it supersedes what was current at its place and after it."""
+    superseded: bool = False
+    """A later turn rewrote its place or an earlier one, and has marked it."""
     question: Question
     digest: str
-    """Digest of the call that brought it: the same message id with another digest is a conflict."""
+    """Digest of the call that brought it: the same key with another digest is a conflict."""
     accepted: TurnStatus
     """"running" or "queued": what its acceptance answered, and a retry of it answers again."""
     status: TurnStatus
@@ -148,11 +170,15 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     (a turn that was stopped while it waited has none to count)."""
     created_at: int
 
+    def __post_init__(self) -> None:
+        if not self.place:
+            msgspec.structs.force_setattr(self, "place", self.n)
+
 
 def question_of(turn: Turn) -> Message:
     return Message(
         id=turn.question.message_id,
-        seq=2 * turn.n - 1,
+        seq=2 * turn.place - 1,
         type="human",
         content=turn.question.content,
         turn_id=turn.id,
@@ -165,7 +191,7 @@ def answer_of(turn: Turn) -> Message | None:
         return None
     return Message(
         id=turn.answer.message_id,
-        seq=2 * turn.n,
+        seq=2 * turn.place,
         type="ai",
         content=turn.answer.content,
         status=turn.answer.status,
@@ -178,3 +204,17 @@ def messages_of(turn: Turn) -> list[Message]:
     """The turn's question and, where there is one, its answer."""
     answer = answer_of(turn)
     return [question_of(turn)] if answer is None else [question_of(turn), answer]
+
+
+def current(turns: Iterable[Turn]) -> list[Turn]:
+    """Those of ``turns`` that none of the others supersedes, ascending.
+
+    Between the moment a rewriting turn is kept and the one in which all that it supersedes is
+    marked, a store still gives both. Of such a mixture this is what holds: from the newest turn
+    back, whatever has a smaller place than all that came after it.
+    """
+    newest_first: list[Turn] = []
+    for turn in sorted(turns, key=lambda each: each.n, reverse=True):
+        if not newest_first or turn.place < newest_first[-1].place:
+            newest_first.append(turn)
+    return newest_first[::-1]

@@ -24,6 +24,7 @@ from mongo.collections import (
     MESSAGE_INDEX,
     NUMBER_INDEX,
     RUNNING_INDEX,
+    SUPERSEDED,
     Collections,
     Document,
 )
@@ -84,14 +85,13 @@ class TurnInserts:
                 )
             except BulkWriteError as error:
                 refused = _refusals(error)
-                turns = [insertions[place].turn for place in refused]
-                taken = await _taken(collections, turns)
-                for place, (code, index) in refused.items():
-                    outcomes[place] = _outcome(insertions[place].turn, code, index, taken)
+                taken = await _taken(collections, [insertions[i].turn for i in refused])
+                for i, (code, index) in refused.items():
+                    outcomes[i] = _outcome(insertions[i].turn, code, index, taken)
         return outcomes
 
 
-_KEY_FIELDS = ("user", "question.message_id", "conversation", "n", "superseded")
+_KEY_FIELDS = ("user", "question.message_id", "conversation", "n")
 
 
 class _Keys(msgspec.Struct, frozen=True):
@@ -104,18 +104,18 @@ async def _taken(collections: Collections, turns: list[Turn]) -> _Keys:
     was hit, and a retried message meets its number and the running turn as well as itself."""
     either: list[Document] = []
     for turn in turns:
-        message_id = turn.question.message_id
-        either.append({"user": turn.user_id, "question.message_id": message_id})
-        either.append({"conversation": turn.conversation_id, "n": turn.n, **CURRENT})
+        number = {"conversation": turn.conversation_id, "n": turn.n}
+        either.append({"user": turn.user_id, "question.message_id": turn.question.call_key})
+        either += [{**number, **CURRENT}, {**number, **SUPERSEDED}]
     found = await collections.turns.find({"$or": either}, dict.fromkeys(_KEY_FIELDS, 1)).to_list()
     return _Keys(
         messages={(turn["user"], turn["question"]["message_id"]) for turn in found},
-        numbers={(turn["conversation"], turn["n"]) for turn in found if not turn["superseded"]},
+        numbers={(turn["conversation"], turn["n"]) for turn in found},
     )
 
 
 def _refusals(error: BulkWriteError) -> dict[int, tuple[int, str]]:
-    """By place in the group: the error's code and, of a duplicate, the index that was hit."""
+    """By index in the group: the error's code and, of a duplicate, the index that was hit."""
     details: Mapping[str, Any] = error.details
     if details.get("writeConcernErrors"):
         # Written here, but no majority has it: neither accepted nor refused.
@@ -129,6 +129,7 @@ def _refusals(error: BulkWriteError) -> dict[int, tuple[int, str]]:
 _INDEXES = {
     ("user", "question.message_id"): MESSAGE_INDEX,
     ("conversation", "n"): NUMBER_INDEX,
+    ("n", "conversation"): NUMBER_INDEX,
     ("conversation",): RUNNING_INDEX,
 }
 
@@ -136,7 +137,7 @@ _INDEXES = {
 def _outcome(turn: Turn, code: int, index: str, taken: _Keys) -> RememberingError:
     if code != DUPLICATE_KEY:
         return refusal(code)
-    if index == MESSAGE_INDEX or (turn.user_id, turn.question.message_id) in taken.messages:
+    if index == MESSAGE_INDEX or (turn.user_id, turn.question.call_key) in taken.messages:
         return DuplicateMessage()
     if index == NUMBER_INDEX or (turn.conversation_id, turn.n) in taken.numbers:
         return DuplicateNumber()

@@ -9,8 +9,11 @@ conversations
 
 turns                                                   one document a turn
     _id, conversation, user, n, revision, digest, accepted, created_at
-    superseded                                          an edit or a regenerate took its place
-    question {message_id, content, created_at}
+    place                                               absent from an older server's: then it is n
+    rewrites                                            it is an edit or a regenerate
+    superseded, superseded_by                           ... which of them took its place
+    question {message_id, content, created_at}          message_id is the key; the message's id is
+    question.shown_id                                   ... here where it is another
     status, open, attempt, stop_requested
     owner, lease_until                                  a date by the store's own clock
     answer {…, usage: JSON text}, error {…}, answers    once it has ended
@@ -18,8 +21,11 @@ turns                                                   one document a turn
 secrets     _id the name, value
 probes      one document, written by ``ping``
 
-A superseded turn is out of every query but those by its own id and by its message's id: whoever
-repeats that call must still be recognised.
+A superseded turn is out of every query but those by its own id, by its key (whoever repeats that
+call must still be recognised) and by the turn that superseded it. Its number stays taken.
+
+Older servers may work on the same collections: what they wrote lacks what is new here, they make
+their own indexes again under the same names, and they leave alone what they don't know.
 """
 
 from __future__ import annotations
@@ -37,8 +43,11 @@ ALIVE: Document = {"deleted": False}
 CURRENT: Document = {"superseded": False}
 OPEN: Document = {"open": True, **CURRENT}
 
+SUPERSEDED: Document = {"superseded": True}
+
 MESSAGE_INDEX = "one_turn_a_message"
 NUMBER_INDEX = "one_turn_a_number"
+NUMBER_EVER_INDEX = "one_turn_a_number_ever"
 RUNNING_INDEX = "one_running"
 
 CONVERSATION_INDEXES = [
@@ -62,6 +71,24 @@ TURN_INDEXES = [
         name=NUMBER_INDEX,
         unique=True,
         partialFilterExpression=CURRENT,
+    ),
+    # A number that came free when its turn was superseded could be taken by a server that has not
+    # seen yet what the conversation has become. Hidden: for no query is it better than the others.
+    IndexModel(
+        [("n", ASCENDING), ("conversation", ASCENDING)],
+        name=NUMBER_EVER_INDEX,
+        unique=True,
+        hidden=True,
+    ),
+    IndexModel(
+        [("conversation", ASCENDING), ("place", DESCENDING), ("n", DESCENDING)],
+        name="places",
+        partialFilterExpression=CURRENT,
+    ),
+    IndexModel(
+        [("conversation", ASCENDING), ("n", ASCENDING), ("superseded_by", ASCENDING)],
+        name="superseded",
+        partialFilterExpression=SUPERSEDED,
     ),
     IndexModel(
         [("conversation", ASCENDING)],

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from memory.records import Answer, Conversation, Position, Summary, Turn
+from memory.records import Answer, Conversation, Position, Question, Summary, Turn
 from mongo.collections import Document
 from stores.turn_archive import Standing
 
@@ -18,8 +18,21 @@ def turn_document(turn: Turn) -> Document:
     document: Document = msgspec.to_builtins(turn)
     for name, stored in _RENAMED.items():
         document[stored] = document.pop(name)
+    document["question"] = question_document(turn.question)
     document["answer"] = answer_document(turn.answer)
-    document["superseded"] = False
+    return document
+
+
+def question_document(question: Question) -> Document:
+    """Under ``message_id`` stands the key, which is unique and what a call is looked up by; the
+    message's id beside it where it is another."""
+    document: Document = {
+        "message_id": question.call_key,
+        "content": question.content,
+        "created_at": question.created_at,
+    }
+    if question.message_id != question.call_key:
+        document["shown_id"] = question.message_id
     return document
 
 
@@ -37,6 +50,10 @@ def turn_record(document: Document) -> Turn:
     fields: dict[str, Any] = {**document}
     for name, stored in _RENAMED.items():
         fields[name] = fields.pop(stored)
+    question = fields["question"]
+    if "shown_id" in question:
+        key, shown = question["message_id"], question["shown_id"]
+        fields["question"] = {**question, "message_id": shown, "key": key}
     answer = fields["answer"]
     if answer is not None and answer["usage"] is not None:
         fields["answer"] = {**answer, "usage": msgspec.json.decode(answer["usage"])}

@@ -20,7 +20,7 @@ def require_text(*texts: str | None) -> None:
 def require_turn_text(turn: Turn) -> None:
     question = turn.question
     require_text(turn.id, turn.conversation_id, turn.user_id, turn.owner, turn.digest)
-    require_text(question.message_id, question.content)
+    require_text(question.message_id, question.key, question.content)
 
 
 def require_end_text(answer: Answer | None, error: TurnError | None) -> None:

@@ -30,12 +30,13 @@ def a_turn(conversation_id: str, n: int = 1, **fields: Any) -> Turn:
     status: TurnStatus = fields.pop("status", "queued")
     content = fields.pop("content", f"question {n}")
     message_id = fields.pop("message_id", None) or new_id()
+    key = fields.pop("key", None)
     defaults: dict[str, Any] = {
         "id": new_id(),
         "conversation_id": conversation_id,
         "user_id": USER,
         "n": n,
-        "question": Question(message_id=message_id, content=content, created_at=1_000 + n),
+        "question": Question(message_id=message_id, key=key, content=content, created_at=1_000 + n),
         "digest": "digest",
         "accepted": status,
         "status": status,

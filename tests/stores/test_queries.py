@@ -139,10 +139,11 @@ async def test_a_superseded_turn_is_out_of_all_but_the_look_by_its_own_ids(
     assert [message.seq for message in transcript.messages] == [1, 2]
     assert len(await store.messages_after(conversation_id, 0, 50)) == 2
 
-    assert await store.turns.by_message(USER, old.question.message_id) == old
-    assert await store.turns.get(conversation_id, old.id) == old
-    # Its place and its right to run are free; its message's id is not.
-    new = await inserted(store, a_turn(conversation_id, 2, status="running"))
+    marked = msgspec.structs.replace(old, superseded=True)
+    assert await store.turns.by_message(USER, old.question.message_id) == marked
+    assert await store.turns.get(conversation_id, old.id) == marked
+    # Its place and its right to run are free; its number and its message's id are not.
+    new = await inserted(store, a_turn(conversation_id, 3, place=2, status="running"))
     assert await store.turns.open_turns(conversation_id) == [new]
     assert (
         await store.turns.finish(msgspec.structs.replace(new, owner=OTHER), "failed", None) is None

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
-from memory.records import Turn
+from memory.records import Turn, messages_of
 from server.stores import Store
 from tests.stores.samples import (
     LEASE,
@@ -35,6 +35,27 @@ async def test_an_inserted_turn_reads_back_as_it_was_given(store: Store) -> None
     assert await store.turns.get(conversation_id, turn.id) == turn
     assert await store.turns.by_message(USER, turn.question.message_id) == turn
     assert await store.turns.last(conversation_id) == turn
+
+
+async def test_a_rewriting_turn_reads_back_as_it_was_given(store: Store) -> None:
+    conversation_id = await a_conversation(store)
+    turn = await inserted(
+        store, a_turn(conversation_id, 7, place=3, revision=2, rewrites=True, key="call")
+    )
+    assert (turn.place, turn.question.call_key) == (3, "call")
+    assert await store.turns.get(conversation_id, turn.id) == turn
+    assert [message.seq for message in messages_of(turn)] == [5]
+
+
+async def test_a_turn_is_found_by_its_key_where_that_is_not_its_message(store: Store) -> None:
+    conversation_id = await a_conversation(store)
+    asked = await inserted(store, a_turn(conversation_id, 1, message_id="m"))
+    again = await inserted(store, a_turn(conversation_id, 2, message_id="m", key="call"))
+    assert await store.turns.by_message(USER, "m") == asked
+    assert await store.turns.by_message(USER, "call") == again
+    assert await outcome(store, a_turn("c2", message_id="call")) == "DuplicateMessage"
+    assert await outcome(store, a_turn("c2", message_id="other", key="m")) == "DuplicateMessage"
+    assert await outcome(store, a_turn(conversation_id, 2, key="call")) == "DuplicateMessage"
 
 
 async def test_a_turn_is_found_only_by_its_own_conversation_and_user(store: Store) -> None:

@@ -35,7 +35,8 @@ RENAME = """
 """
 TOUCH = """
     UPDATE conversations
-    SET turn = max(turn, :turn), updated_at = max(updated_at, :at),
+    SET turn = CASE revision WHEN :revision THEN max(turn, :place) ELSE turn END,
+        updated_at = max(updated_at, :at),
         title = CASE title WHEN '' THEN :title ELSE title END
     WHERE id = :id AND deleted = 0
 """
@@ -111,11 +112,10 @@ class EmbeddedConversations:
         parameters = {"id": conversation_id, "user": user_id, "title": title}
         return await self._changed(RENAME, parameters)
 
-    async def touch(
-        self, conversation_id: str, turn_number: int, *, at: int, title: str | None = None
-    ) -> Conversation:
-        require_text(conversation_id, title)
-        parameters = {"id": conversation_id, "turn": turn_number, "at": at, "title": title or ""}
+    async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
+        require_text(turn.conversation_id, title)
+        parameters: Parameters = {"id": turn.conversation_id, "title": title or ""}
+        parameters |= {"revision": turn.revision, "place": turn.place, "at": turn.created_at}
         return await self._changed(TOUCH, parameters)
 
     async def delete(self, conversation_id: str, user_id: str) -> None:

@@ -78,20 +78,20 @@ class MongoConversations:
             )
         return conversation_record(_present(found))
 
-    async def touch(
-        self, conversation_id: str, turn_number: int, *, at: int, title: str | None = None
-    ) -> Conversation:
+    async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
         require_text(title)
+        is_of_its_revision = {"$eq": ["$revision", turn.revision]}
+        rises = {"$max": ["$turn", turn.place]}
         change: Document = {
-            "turn": {"$max": ["$turn", turn_number]},
-            "updated_at": {"$max": ["$updated_at", at]},
+            "turn": {"$cond": [is_of_its_revision, rises, "$turn"]},
+            "updated_at": {"$max": ["$updated_at", turn.created_at]},
         }
         if title:
             untitled = {"$eq": ["$title", ""]}
             change["title"] = {"$cond": [untitled, {"$literal": title}, "$title"]}
         async with self._connection.operation() as collections:
             found = await collections.conversations.find_one_and_update(
-                {"_id": conversation_id, **ALIVE},
+                {"_id": turn.conversation_id, **ALIVE},
                 [{"$set": change}],
                 return_document=ReturnDocument.AFTER,
             )

@@ -40,13 +40,14 @@ class ConversationStore(Protocol):
         """Raises ``NotFound``. Leaves ``updated_at`` alone: a new title is no activity."""
         ...
 
-    async def touch(
-        self, conversation_id: str, turn_number: int, *, at: int, title: str | None = None
-    ) -> Conversation:
-        """Note that turn ``turn_number`` was accepted: the last turn and the time only ever rise.
+    async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
+        """Note that ``turn`` was accepted: the time, and the place of the last question, only ever
+        rise. The place does so only while the conversation has the turn's revision: at a later one
+        the turn may be superseded, and up to its own ``supersede`` brings it along.
 
         ``title`` is taken where the conversation has none yet. Raises ``NotFound`` when the
-        conversation has been deleted meanwhile: then the turn must be taken back.
+        conversation has been deleted meanwhile: then the turn must be taken back. Harmless when
+        repeated.
         """
         ...
 

@@ -177,9 +177,7 @@ class Acceptance:
     async def _announce(self, turn: Turn, call: SendMessage) -> Conversation:
         """Into the conversation's counters, into memory, onto the feed."""
         try:
-            conversation = await self._conversations.touch(
-                turn.conversation_id, turn.n, at=turn.created_at, title=title_of(call.content)
-            )
+            conversation = await self._conversations.touch(turn, title=title_of(call.content))
         except NotFound:
             await self._turns.remove(turn)
             raise

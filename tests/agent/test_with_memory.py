@@ -61,7 +61,7 @@ async def turn(
 ) -> str:
     """A whole turn: what the server does, in its order."""
     running = await inserted(store, a_turn(conversation_id, n, content=text, status="running"))
-    await store.conversations.touch(conversation_id, n, at=running.created_at)
+    await store.conversations.touch(running)
     position = Position(turn=n, answers=n - 1)
     await memory.remember(conversation_id, question_of(running), position)
     asked = AnswerRequest(

@@ -147,7 +147,7 @@ class World:
         )
         async with self.feeds.announcing.holding(CONVERSATION):
             await self.store.turns.insert(turn, lease_ms=LEASE_MS)
-            await self.store.conversations.touch(CONVERSATION, n, at=n)
+            await self.store.conversations.touch(turn)
             if announced:
                 await self.feeds.created(turn)
                 await self.feeds.queued(turn)

@@ -72,7 +72,7 @@ async def test_a_strangers_look_and_one_at_nothing_find_nothing(store: Store) ->
 async def test_the_list_is_the_users_own_by_newest_activity(store: Store) -> None:
     old, new, newest = [await a_conversation(store, at=at) for at in (10, 20, 30)]
     await a_conversation(store, STRANGER, at=40)
-    await store.conversations.touch(old, 1, at=50)
+    await store.conversations.touch(a_turn(old, created_at=50))
     listed = await store.conversations.list(USER, before=None, limit=10)
     assert [conversation.id for conversation in listed] == [old, newest, new]
 
@@ -110,19 +110,35 @@ async def test_only_its_owner_renames_or_deletes_a_conversation(store: Store) ->
 
 async def test_a_touch_only_ever_raises_the_turn_and_the_time(store: Store) -> None:
     conversation_id = await a_conversation(store, at=10)
-    later = await store.conversations.touch(conversation_id, 5, at=50)
+    later = await store.conversations.touch(a_turn(conversation_id, 5, created_at=50))
     assert (later.position, later.updated_at) == (Position(turn=5), 50)
-    earlier = await store.conversations.touch(conversation_id, 4, at=40)
+    earlier = await store.conversations.touch(a_turn(conversation_id, 4, created_at=40))
     assert (earlier.position, earlier.updated_at) == (Position(turn=5), 50)
+
+
+@pytest.mark.parametrize("revision", [1, 3])
+async def test_a_touch_of_another_revision_leaves_the_turn_alone(
+    store: Store, revision: int
+) -> None:
+    conversation_id = await a_conversation(store, at=10)
+    other = a_turn(conversation_id, 5, revision=revision, created_at=50)
+    touched = await store.conversations.touch(other, title="words")
+    assert (touched.position, touched.updated_at, touched.title) == (Position(), 50, "words")
+
+
+async def test_a_touch_counts_places_and_not_numbers(store: Store) -> None:
+    conversation_id = await a_conversation(store)
+    touched = await store.conversations.touch(a_turn(conversation_id, 5, place=3))
+    assert touched.position == Position(turn=3)
 
 
 async def test_a_touch_gives_a_title_only_where_there_is_none(store: Store) -> None:
     conversation_id = await a_conversation(store)
-    untitled = await store.conversations.touch(conversation_id, 1, at=1)
+    untitled = await store.conversations.touch(a_turn(conversation_id))
     assert untitled.title == ""
-    first = await store.conversations.touch(conversation_id, 1, at=1, title="$turn")
+    first = await store.conversations.touch(a_turn(conversation_id), title="$turn")
     assert first.title == "$turn"
-    second = await store.conversations.touch(conversation_id, 2, at=2, title="second")
+    second = await store.conversations.touch(a_turn(conversation_id, 2), title="second")
     assert second.title == "$turn"
 
 
@@ -134,7 +150,7 @@ async def test_a_deleted_conversation_is_not_found_by_anything(store: Store) -> 
     for refused in (
         conversations.get(conversation_id, USER),
         conversations.rename(conversation_id, USER, "New"),
-        conversations.touch(conversation_id, 1, at=1),
+        conversations.touch(a_turn(conversation_id)),
         conversations.delete(conversation_id, USER),
         conversations.create(conversation_id, USER, "", digest=None, at=1),
         store.load(conversation_id, 50),

@@ -32,9 +32,9 @@ async def test_a_conversation_lives_from_its_first_message_to_its_deletion(
     await store.ping()
     conversation_id = await a_conversation(store)
     first = await inserted(store, a_turn(conversation_id, 1, status="running"))
-    await store.conversations.touch(conversation_id, 1, at=1_500, title="first words")
+    await store.conversations.touch(first, title="first words")
     second = await inserted(store, a_turn(conversation_id, 2))
-    await store.conversations.touch(conversation_id, 2, at=1_600)
+    await store.conversations.touch(second)
     assert await store.turns.claim(second, ME, lease_ms=LEASE) is None
 
     ended = await store.turns.finish(first, "completed", an_answer(first, usage={"a.$b": 1}))

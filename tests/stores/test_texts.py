@@ -31,7 +31,7 @@ TEXTS = {
 async def test_any_text_comes_back_as_it_was(store: Store, text: str) -> None:
     conversation_id = await a_conversation(store)
     await store.conversations.rename(conversation_id, USER, text)
-    renamed = await store.conversations.touch(conversation_id, 1, at=1, title=text)
+    renamed = await store.conversations.touch(a_turn(conversation_id), title=text)
     assert renamed.title == text
     turn = await inserted(store, a_turn(conversation_id, content=text, message_id=f"m{text}"))
     found = await store.turns.by_message(turn.user_id, f"m{text}")

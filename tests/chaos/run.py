@@ -236,12 +236,16 @@ def _kept_turn(turn: Turn) -> KeptTurn:
     return KeptTurn(
         id=turn.id,
         n=turn.n,
-        place=getattr(turn, "place", turn.n),
+        place=turn.place,
         status=turn.status,
         open=turn.open,
         attempt=turn.attempt,
         question=message_shape(turn.conversation_id, question_of(turn)),
         answer=None if answer is None else message_shape(turn.conversation_id, answer),
+        revision=turn.revision,
+        rewrites=turn.rewrites,
+        asks=turn.question.key is None,
+        superseded=turn.superseded,
     )
 
 

@@ -61,7 +61,7 @@ def check_versions(kept: Kept) -> Iterator[str]:
         elif turn.place != last + 1:
             yield f"wrong place: {where} stands at {turn.place}, after {last}"
         last = turn.place
-        if turn.revision < revision or (turn.rewrites and turn.revision == revision):
+        if turn.revision != revision + turn.rewrites:
             yield f"wrong revision: {where} is of {turn.revision}, after {revision}"
         revision = turn.revision
         if turn.superseded != (turn.id in versions.removed_by):

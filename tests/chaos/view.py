@@ -60,24 +60,26 @@ class View:
         if is_new and seen.name not in (OPENED, "conversation:snapshot"):
             self._wrong("event before opening", f"{seen.name} {payload['cursor']}")
         self._connection = seen.connection
-        epoch, _, number = payload["cursor"].partition("-")
-        if seen.name in (OPENED, "conversation:snapshot"):
-            if payload.get("recovery") == "replayed":
-                if epoch != self._epoch or int(number) < self._number:
-                    self._wrong("bad replay", f"{payload['cursor']} from {self._cursor}")
+        epoch, _, text = payload["cursor"].partition("-")
+        number = int(text)
+        if seen.name not in (OPENED, "conversation:snapshot"):
+            self._go_on(epoch, number)
+            self._apply(seen.name, payload)
+        elif payload.get("recovery") != "replayed":
+            self._begin_anew(epoch, number, payload)
+        elif number < self._number or self._epoch is None:
+            self._wrong("bad replay", f"{payload['cursor']} from {self._cursor}")
+
+    def _go_on(self, epoch: str, number: int) -> None:
+        """Numbers are without a gap, also where a server that is cut off goes on under an epoch
+        of its own."""
+        if number != self._number + 1:
+            if epoch != (self._epoch or epoch):
+                kind = "new epoch without a snapshot"
             else:
-                self._begin_anew(epoch, int(number), payload)
-            return
-        if self._epoch is None:
-            self._epoch = epoch
-        if epoch != self._epoch:
-            self._wrong("new epoch without a snapshot", f"{payload['cursor']} at {self._cursor}")
-        elif int(number) <= self._number:
-            self._wrong("cursor backwards", f"{payload['cursor']} at {self._cursor}")
-        elif int(number) > self._number + 1:
-            self._wrong("gap in the feed", f"{payload['cursor']} at {self._cursor}")
-        self._epoch, self._number = epoch, int(number)
-        self._apply(seen.name, payload)
+                kind = "gap in the feed" if number > self._number else "cursor backwards"
+            self._wrong(kind, f"{epoch}-{number} at {self._cursor}")
+        self._epoch, self._number = epoch, number
 
     @property
     def _cursor(self) -> str:

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 BY_ID = "SELECT * FROM turns WHERE id = :id AND conversation = :conversation"
 BY_ID_ALONE = "SELECT 1 FROM turns WHERE id = :id"
-BY_MESSAGE = "SELECT * FROM turns WHERE user = :user AND message_id = :message_id"
+BY_KEY = "SELECT * FROM turns WHERE user = :user AND message_id = :message_id"
 BY_NUMBER = "SELECT 1 FROM turns WHERE conversation = :conversation AND n = :n"
 OPEN_TURNS = """
     SELECT * FROM turns WHERE conversation = :conversation AND open = 1 AND superseded = 0
     ORDER BY n
 """
-BEFORE = """
-    SELECT * FROM turns WHERE conversation = :conversation AND n < :n AND superseded = 0
+LATEST = """
+    SELECT * FROM turns WHERE conversation = :conversation AND superseded = 0
     ORDER BY n DESC LIMIT :limit
 """
-SINCE = """
-    SELECT * FROM turns WHERE conversation = :conversation AND n >= :n AND superseded = 0
-    ORDER BY n LIMIT :limit
+# What was rewritten and is not marked yet is beyond the last place, or has a newer turn at its own.
+AT_PLACE = """
+    SELECT * FROM turns
+    WHERE conversation = :conversation AND superseded = 0 AND coalesce(place, n) = :place
+        AND :place <= (
+            SELECT coalesce(place, n) FROM turns
+            WHERE conversation = :conversation AND superseded = 0 ORDER BY n DESC LIMIT 1
+        )
+    ORDER BY n DESC LIMIT 1
 """
-# A turn stopped while it was queued has no count, and no answer to count either.
+BEFORE = """
+    SELECT * FROM turns
+    WHERE conversation = :conversation AND superseded = 0 AND coalesce(place, n) < :place
+        AND coalesce(place, n) <= (
+            SELECT coalesce(place, n) FROM turns
+            WHERE conversation = :conversation AND superseded = 0 ORDER BY n DESC LIMIT 1
+        )
+    ORDER BY coalesce(place, n) DESC, n DESC LIMIT :limit
+"""
+SINCE = """
+    SELECT * FROM turns
+    WHERE conversation = :conversation AND superseded = 0 AND coalesce(place, n) >= :place
+    ORDER BY coalesce(place, n), n LIMIT :limit
+"""
+# A turn stopped while it was queued has no count, and no answer to count either. The plus keeps
+# the order of places out of it.
 ANSWERS_BEFORE = """
     SELECT answers FROM turns
     WHERE conversation = :conversation AND n < :n AND superseded = 0 AND answers IS NOT NULL
+        AND +coalesce(place, n) < :place
     ORDER BY n DESC LIMIT 1
 """
 INSERT = """

@@ -12,7 +12,7 @@ from embedded.conversations import follow
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
-from memory.records import Answer, Turn, TurnError, TurnStatus
+from memory.records import Answer, Turn, TurnError, TurnStatus, current
 from stores.rules import (
     is_end_of,
     require_end,
@@ -20,9 +20,6 @@ from stores.rules import (
     require_text,
     require_turn_text,
 )
-
-# Greater than any turn's number.
-NO_NUMBER = 2**62
 
 
 class EmbeddedTurns:
@@ -35,30 +32,33 @@ class EmbeddedTurns:
         found = await self._many(sql.BY_ID, {"id": turn_id, "conversation": conversation_id})
         return found[0] if found else None
 
-    async def by_message(self, user_id: str, message_id: str) -> Turn | None:
-        found = await self._many(sql.BY_MESSAGE, {"user": user_id, "message_id": message_id})
+    async def by_message(self, user_id: str, key: str) -> Turn | None:
+        found = await self._many(sql.BY_KEY, {"user": user_id, "message_id": key})
         return found[0] if found else None
 
     async def last(self, conversation_id: str) -> Turn | None:
         found = await self.before(conversation_id, None, 1)
         return found[0] if found else None
 
+    async def at_place(self, conversation_id: str, place: int) -> Turn | None:
+        found = await self._many(sql.AT_PLACE, {"conversation": conversation_id, "place": place})
+        return found[0] if found else None
+
     async def open_turns(self, conversation_id: str) -> list[Turn]:
         return await self._many(sql.OPEN_TURNS, {"conversation": conversation_id})
 
-    async def before(self, conversation_id: str, number: int | None, limit: int) -> list[Turn]:
-        n = NO_NUMBER if number is None else number
-        parameters = {"conversation": conversation_id, "n": n, "limit": limit}
-        newest_first = await self._many(sql.BEFORE, parameters)
-        return newest_first[::-1]
+    async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
+        parameters: Parameters = {"conversation": conversation_id, "limit": limit}
+        if place is None:
+            return current(await self._many(sql.LATEST, parameters))
+        return current(await self._many(sql.BEFORE, {**parameters, "place": place}))
 
-    async def since(self, conversation_id: str, number: int, limit: int) -> list[Turn]:
-        parameters = {"conversation": conversation_id, "n": number, "limit": limit}
-        return await self._many(sql.SINCE, parameters)
+    async def since(self, conversation_id: str, place: int, limit: int) -> list[Turn]:
+        parameters = {"conversation": conversation_id, "place": place, "limit": limit}
+        return current(await self._many(sql.SINCE, parameters))
 
-    async def answers_before(self, conversation_id: str, number: int) -> int:
-        parameters = {"conversation": conversation_id, "n": number}
-        found = await self._database.row(sql.ANSWERS_BEFORE, parameters)
+    async def answers_before(self, turn: Turn) -> int:
+        found = await self._database.row(sql.ANSWERS_BEFORE, _numbers_of(turn))
         return 0 if found is None else int(found["answers"])
 
     async def insert(self, turn: Turn, *, lease_ms: int) -> None:
@@ -147,10 +147,9 @@ class EmbeddedTurns:
         require_end_text(answer, error)
         parameters: Parameters = {"id": turn.id, "attempt": turn.attempt, "owner": turn.owner}
         parameters |= {"status": status, "answer": as_json(answer), "error": as_json(error)}
-        place = {"conversation": turn.conversation_id, "n": turn.n}
 
         async def work(transaction: Transaction) -> Turn | None:
-            before = await transaction.row(sql.ANSWERS_BEFORE, place)
+            before = await transaction.row(sql.ANSWERS_BEFORE, _numbers_of(turn))
             answers = (0 if before is None else before["answers"]) + (answer is not None)
             ended = await transaction.change(sql.FINISH, {**parameters, "answers": answers})
             found = await _stored(transaction, turn)
@@ -171,6 +170,10 @@ class EmbeddedTurns:
         return [turn_record(row) for row in await self._database.rows(statement, parameters)]
 
 
+def _numbers_of(turn: Turn) -> Parameters:
+    return {"conversation": turn.conversation_id, "n": turn.n, "place": turn.place}
+
+
 async def _stored(transaction: Transaction, turn: Turn) -> Turn | None:
     found = await transaction.row(sql.BY_ID, {"id": turn.id, "conversation": turn.conversation_id})
     return None if found is None else turn_record(found)
@@ -179,7 +182,7 @@ async def _stored(transaction: Transaction, turn: Turn) -> Turn | None:
 async def _duplicate(transaction: Transaction, parameters: Parameters) -> Duplicate:
     """Which key is in use already; SQLite names only the first index it looked at."""
     for statement, duplicate in (
-        (sql.BY_MESSAGE, DuplicateMessage),
+        (sql.BY_KEY, DuplicateMessage),
         (sql.BY_NUMBER, DuplicateNumber),
         (sql.BY_ID_ALONE, Duplicate),
     ):

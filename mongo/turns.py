@@ -6,63 +6,29 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
-from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from memory.records import ENDED, Answer, Turn, TurnError, TurnStatus
 from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
-from mongo.collections import CURRENT, OPEN, Document
+from mongo.collections import OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, turn_record
+from mongo.turn_reads import OLDEST_FIRST, TurnReads
 from stores.rules import is_end_of, require_end, require_end_text, require_turn_text
 
 LEASE_OVER: Document = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
 
-NEWEST_FIRST = [("n", DESCENDING)]
-OLDEST_FIRST = [("n", ASCENDING)]
 
-
-class MongoTurns:
+class MongoTurns(TurnReads):
     """``server.stores.TurnStore``, and the archive's reads."""
 
     def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._conversations = conversations
         self._inserts = TurnInserts(connection)
-
-    async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
-        return await self._one({"_id": turn_id, "conversation": conversation_id})
-
-    async def by_message(self, user_id: str, message_id: str) -> Turn | None:
-        return await self._one({"user": user_id, "question.message_id": message_id})
-
-    async def last(self, conversation_id: str) -> Turn | None:
-        latest = await self.before(conversation_id, None, 1)
-        return latest[0] if latest else None
-
-    async def open_turns(self, conversation_id: str) -> list[Turn]:
-        return await self._many({"conversation": conversation_id, **OPEN}, OLDEST_FIRST)
-
-    async def before(self, conversation_id: str, number: int | None, limit: int) -> list[Turn]:
-        query: Document = {"conversation": conversation_id, **CURRENT}
-        if number is not None:
-            query["n"] = {"$lt": number}
-        newest_first = await self._many(query, NEWEST_FIRST, limit)
-        return newest_first[::-1]
-
-    async def since(self, conversation_id: str, number: int, limit: int) -> list[Turn]:
-        query = {"conversation": conversation_id, "n": {"$gte": number}, **CURRENT}
-        return await self._many(query, OLDEST_FIRST, limit)
-
-    async def answers_before(self, conversation_id: str, number: int) -> int:
-        # A turn stopped while it was queued has no count, and no answer to count either.
-        query = {"conversation": conversation_id, "n": {"$lt": number}, **CURRENT}
-        counted: Document = {**query, "answers": {"$ne": None}}
-        async with self._connection.operation() as collections:
-            found = await collections.turns.find_one(counted, {"answers": 1}, sort=NEWEST_FIRST)
-        return 0 if found is None else int(found["answers"])
 
     async def insert(self, turn: Turn, *, lease_ms: int) -> None:
         require_turn_text(turn)
@@ -170,7 +136,7 @@ class MongoTurns:
         require_end(status)
         require_end_text(answer, error)
         # Turns before a running one are closed, so their count can't change under this.
-        before = await self.answers_before(turn.conversation_id, turn.n)
+        before = await self.answers_before(turn)
         held: Document = {"_id": turn.id, **OPEN, "status": "running"}
         held |= {"attempt": turn.attempt, "owner": turn.owner}
         end: Document = {
@@ -198,16 +164,3 @@ class MongoTurns:
     async def finish_inserts(self) -> None:
         """Waits for the inserts under way; the store is about to close."""
         await self._inserts.close()
-
-    async def _one(self, query: Document) -> Turn | None:
-        async with self._connection.operation() as collections:
-            found = await collections.turns.find_one(query)
-        return None if found is None else turn_record(found)
-
-    async def _many(
-        self, query: Document, order: list[tuple[str, int]], limit: int = 0
-    ) -> list[Turn]:
-        """Ordered; 0 is no limit."""
-        async with self._connection.operation() as collections:
-            found = await collections.turns.find(query).sort(order).limit(limit).to_list()
-        return [turn_record(document) for document in found]

@@ -65,22 +65,35 @@ class ConversationStore(Protocol):
 
 
 class TurnStore(Protocol):
+    """``get`` and ``by_message`` find a superseded turn too; nothing else does."""
+
     async def get(self, conversation_id: str, turn_id: str) -> Turn | None: ...
 
-    async def by_message(self, user_id: str, message_id: str) -> Turn | None:
-        """The turn that this user's message id began, in whatever conversation."""
+    async def by_message(self, user_id: str, key: str) -> Turn | None:
+        """The turn that this user's call with this key brought (a message's id, or what a
+        regenerate was called with), in whatever conversation."""
         ...
 
     async def last(self, conversation_id: str) -> Turn | None:
-        """The turn with the highest number."""
+        """The turn with the highest number. The next one is placed by it: its number and, for a
+        rewriting turn, its revision are one more than these."""
+        ...
+
+    async def at_place(self, conversation_id: str, place: int) -> Turn | None:
+        """The current turn there."""
         ...
 
     async def open_turns(self, conversation_id: str) -> list[Turn]:
-        """Ascending by number."""
+        """Ascending by number. Until a rewriting turn's ``supersede`` is done, what it supersedes
+        is among them."""
         ...
 
-    async def before(self, conversation_id: str, number: int | None, limit: int) -> list[Turn]:
-        """Up to ``limit`` turns with a smaller number (None: the latest), ascending."""
+    async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
+        """Up to ``limit`` current turns with a smaller place (None: the latest), ascending.
+
+        They have no gap, and there are earlier ones unless the first is at place 1: while a
+        rewriting turn's ``supersede`` is not done yet, it may be fewer than there are.
+        """
         ...
 
     async def insert(self, turn: Turn, *, lease_ms: int) -> None:

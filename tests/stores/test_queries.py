@@ -79,6 +79,7 @@ async def used(store: Store) -> None:
     await turns.by_message(USER, turn.question.message_id)
     await turns.last(conversation_id)
     await turns.open_turns(conversation_id)
+    await turns.at_place(conversation_id, 30)
     await turns.before(conversation_id, 30, 5)
     await turns.adrift(10)
     running = await claimed(store, waiting)

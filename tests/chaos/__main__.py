@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--users", type=int, default=4)
     parser.add_argument("--tabs", type=int, default=3, help="of each user")
     parser.add_argument("--conversations", type=int, default=2, help="of each user")
+    parser.add_argument("--calm", action="store_true", help="break clients' connections only")
     parser.add_argument(
         "--events-cross-servers",
         action="store_true",
@@ -38,6 +39,7 @@ def main() -> int:
                 users=given.users,
                 tabs=given.tabs,
                 conversations=given.conversations,
+                calm=given.calm,
                 events_cross_servers=given.events_cross_servers,
             )
         )

@@ -129,5 +129,7 @@ class Evidence:
     immortal: list[str] = field(default_factory=list)
     """Redis keys without a TTL."""
     logs: dict[str, str] = field(default_factory=dict)
+    calm: bool = False
+    """Nothing broke but connections of clients."""
     mishaps: list[str] = field(default_factory=list)
     """What went wrong while it ran: refusals, bad exits, waits in vain."""

@@ -36,10 +36,14 @@ def check_readers(evidence: Evidence, *, events_cross_servers: bool) -> list[str
                 view = views[conversation_id] = View(
                     name, kept[conversation_id], findings, strict=events_cross_servers
                 )
+            had_cursor = view.knows_something
             view.take(each)
-            if is_over and events_cross_servers and each.payload.get("recovery") == "snapshot":
-                # All is healed, and the log was there a moment ago.
-                findings.append(f"not replayed: {name} came with a cursor to {conversation_id}")
+            # Nothing is broken, or all is healed and the log was there a moment ago.
+            is_sure = events_cross_servers and had_cursor and (is_over or evidence.calm)
+            is_anew = each.name == SNAPSHOT or each.payload.get("recovery") == "snapshot"
+            if is_sure and is_anew:
+                what = f"{name} in {conversation_id}: {each.name} {each.payload['cursor']}"
+                findings.append(f"not replayed: {what}")
     return findings
 
 

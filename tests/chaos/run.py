@@ -63,12 +63,13 @@ async def run(
     users: int = 4,
     tabs: int = 3,
     conversations: int = 2,
+    calm: bool = False,
     events_cross_servers: bool = False,
 ) -> Outcome:
     """Its logs stay in a folder of the temp directory if anything was wrong."""
     started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"mnemosio-chaos-{seed}-"))
-    evidence = Evidence(answer_to)
+    evidence = Evidence(answer_to, calm=calm)
     try:
         async with World(folder, servers) as world:
             rng = random.Random(seed)
@@ -113,7 +114,7 @@ async def _play(
         for tab in user.tabs:
             tab.deadline = until + SETTLE_SECONDS
     async with asyncio.TaskGroup() as playing:
-        playing.create_task(saboteur.work(seconds))
+        playing.create_task(saboteur.work(seconds, calm=evidence.calm))
         talks = [playing.create_task(user.converse(conversations, until)) for user in people]
     evidence.mishaps += saboteur.mishaps + [line for talk in talks for line in talk.result()]
     evidence.sends = [send for user in people for send in user.sends]

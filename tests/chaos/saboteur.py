@@ -33,8 +33,13 @@ class Saboteur:
         self._seed = seed
         self._began = 0.0
 
-    async def work(self, seconds: float) -> None:
+    async def work(self, seconds: float, *, calm: bool = False) -> None:
+        """``calm``: nothing but clients' connections is broken."""
         self._began = time.monotonic()
+        clients = self._lane("clients", {self._cut_a_client: 1}, (0.3, 2.5), seconds)
+        if calm:
+            await clients
+            return
         servers = {
             self._kill_a_server: 4,
             self._drain_a_server: 3,
@@ -62,7 +67,7 @@ class Saboteur:
             self._lane("ways", ways, (1, 6), seconds),
             self._lane("redis", redis_faults, (0.5, 5), seconds),
             self._lane("mongod", mongo, (5, 15), seconds),
-            self._lane("clients", {self._cut_a_client: 1}, (0.3, 2.5), seconds),
+            clients,
         )
 
     async def _lane(

@@ -137,3 +137,13 @@ def test_a_cursor_that_is_refused_when_all_is_healed_is_named(
     opened |= {"messages": evidence.kept[0].messages, "turns": []}
     evidence.readers["reader"].append(Seen(2, OPENED, opened))
     assert kinds(evidence) == ({"not replayed"} if recovery == "snapshot" else set())
+
+
+def test_a_snapshot_where_nothing_breaks_is_named(evidence: Evidence) -> None:
+    snapshot = {"conversation_id": CONVERSATION, "cursor": "f-0", "turns": []}
+    snapshot["messages"] = evidence.kept[0].messages
+    seen = evidence.readers["reader"]
+    seen.insert(place_of(seen, SETTLED), Seen(1, "conversation:snapshot", snapshot))
+    assert kinds(evidence) == set()
+    evidence.calm = True
+    assert kinds(evidence) == {"not replayed"}

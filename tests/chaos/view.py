@@ -36,6 +36,10 @@ class View:
         self._messages: dict[int, Shape] = {}
         self._live: dict[str, Live] = {}
 
+    @property
+    def knows_something(self) -> bool:
+        return self._epoch is not None
+
     def compare(self, kept: Kept, when: str) -> None:
         """Held against the store, from the first message it knows of."""
         first = min(self._messages, default=0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from embedded.database import Database, Parameters, Transaction, now
-from embedded.rows import as_json, conversation_record, standing_record
+from embedded.rows import as_json, conversation_record, position_record, standing_record
 from memory.errors import NotFound
-from memory.records import Conversation, Summary, Turn
-from stores.rules import activity_of, require_same_request, require_text
+from memory.records import Conversation, Position, Summary, Turn
+from stores.rules import activity_of, kept_by, require_same_request, require_text
 from stores.turn_archive import Standing
 
 # A purge removes this many turns at a time, so that other writes get their turn in between.
@@ -57,6 +57,29 @@ FOLLOW = """
     UPDATE conversations
     SET turn = max(turn, :turn), answers = max(answers, :answers), updated_at = max(updated_at, :at)
     WHERE id = :id AND deleted = 0
+        AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.id = :turn_id AND superseded = 1)
+"""
+# The counters become what the current turns amount to.
+REWRITE = """
+    UPDATE conversations
+    SET revision = :revision,
+        turn = coalesce((
+            SELECT coalesce(place, n) FROM turns
+            WHERE conversation = :id AND superseded = 0 ORDER BY n DESC LIMIT 1
+        ), 0),
+        answers = coalesce((
+            SELECT answers FROM turns
+            WHERE conversation = :id AND superseded = 0 AND answers IS NOT NULL
+            ORDER BY n DESC LIMIT 1
+        ), 0),
+        summary_version = CASE WHEN json_extract(summary, '$.upto') > :kept THEN 0
+            ELSE summary_version END,
+        summary = CASE WHEN json_extract(summary, '$.upto') > :kept THEN NULL ELSE summary END
+    WHERE id = :id AND revision < :revision
+"""
+POSITIONS = """
+    SELECT id, revision, turn, answers FROM conversations
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND deleted = 0
 """
 
 
@@ -117,6 +140,11 @@ class EmbeddedConversations:
         parameters: Parameters = {"id": turn.conversation_id, "title": title or ""}
         parameters |= {"revision": turn.revision, "place": turn.place, "at": turn.created_at}
         return await self._changed(TOUCH, parameters)
+
+    async def positions(self, conversation_ids: Collection[str]) -> dict[str, Position]:
+        ids = as_json(list(conversation_ids))
+        found = await self._database.rows(POSITIONS, {"ids": ids})
+        return {row["id"]: position_record(row) for row in found}
 
     async def delete(self, conversation_id: str, user_id: str) -> None:
         require_text(conversation_id, user_id)
@@ -187,6 +215,21 @@ class EmbeddedConversations:
 
 
 async def follow(transaction: Transaction, turn: Turn) -> None:
-    """Let the counters rise to what ``turn``, which has ended, says."""
-    rises = {"turn": turn.n, "answers": turn.answers or 0, "at": activity_of(turn)}
-    await transaction.change(FOLLOW, {"id": turn.conversation_id, **rises})
+    """Let the counters rise to what ``turn``, which has ended, says; unless it is superseded."""
+    rises = {"turn": turn.place, "answers": turn.answers or 0, "at": activity_of(turn)}
+    await transaction.change(FOLLOW, {"id": turn.conversation_id, "turn_id": turn.id, **rises})
+
+
+async def revision_of(transaction: Transaction, conversation_id: str) -> int:
+    """Raises ``NotFound`` for a conversation that was never made or is deleted."""
+    found = await transaction.row(BY_ID, {"id": conversation_id})
+    if found is None or found["deleted"]:
+        raise NotFound
+    revision: int = found["revision"]
+    return revision
+
+
+async def rewrite(transaction: Transaction, turn: Turn) -> None:
+    """Let the record follow a rewriting turn, all it supersedes being marked; unless it did so."""
+    change = {"id": turn.conversation_id, "revision": turn.revision, "kept": kept_by(turn)}
+    await transaction.change(REWRITE, change)

@@ -87,9 +87,13 @@ def conversation_record(row: sqlite3.Row) -> Conversation:
         title=row["title"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        position=Position(revision=row["revision"], turn=row["turn"], answers=row["answers"]),
+        position=position_record(row),
         digest=row["digest"],
     )
+
+
+def position_record(row: sqlite3.Row) -> Position:
+    return Position(revision=row["revision"], turn=row["turn"], answers=row["answers"])
 
 
 def standing_record(row: sqlite3.Row) -> Standing:

@@ -58,6 +58,21 @@ INSERT = """
     )
 """
 REMOVE = "DELETE FROM turns WHERE id = :id AND conversation = :conversation"
+SUPERSEDE = """
+    UPDATE turns
+    SET superseded = 1, superseded_by = :id, open = 0,
+        status = CASE WHEN status IN ('queued', 'running') THEN 'stopped' ELSE status END
+    WHERE conversation = :conversation AND superseded = 0
+        AND coalesce(place, n) >= :place AND n < :n
+"""
+SUPERSEDED_BY = "SELECT * FROM turns WHERE superseded_by = :id ORDER BY n"
+# Looks at the whole conversation, once after a server died, or two edits met.
+REWRITING = """
+    SELECT * FROM turns
+    WHERE conversation = :conversation AND superseded = 0 AND n < :n
+        AND rewrites = 1 AND revision > :revision
+    ORDER BY n
+"""
 CLAIM = """
     UPDATE turns
     SET status = 'running', attempt = attempt + 1, owner = :claimant, lease_until = :lease_until

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import msgspec
 
 from embedded import statements as sql
-from embedded.conversations import follow
+from embedded.conversations import follow, revision_of, rewrite
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
@@ -17,6 +17,7 @@ from stores.rules import (
     is_end_of,
     require_end,
     require_end_text,
+    require_rewriting,
     require_text,
     require_turn_text,
 )
@@ -73,6 +74,25 @@ class EmbeddedTurns:
                 raise await _duplicate(transaction, parameters) from error
 
         await self._database.write(work)
+
+    async def supersede(self, turn: Turn) -> list[Turn]:
+        require_rewriting(turn)
+        require_text(turn.conversation_id, turn.id)
+
+        async def work(transaction: Transaction) -> list[Turn]:
+            known = await revision_of(transaction, turn.conversation_id)
+            await _mark(transaction, turn)
+            if turn.revision > known + 1:
+                # An edit before this one has not come so far. What it supersedes before this one's
+                # place must not count either.
+                later = {**_numbers_of(turn), "revision": known}
+                for row in await transaction.rows(sql.REWRITING, later):
+                    await _mark(transaction, turn_record(row))
+            await rewrite(transaction, turn)
+            found = await transaction.rows(sql.SUPERSEDED_BY, {"id": turn.id})
+            return [turn_record(row) for row in found]
+
+        return await self._database.write(work)
 
     async def remove(self, turn: Turn) -> None:
         require_text(turn.id, turn.conversation_id)
@@ -172,6 +192,10 @@ class EmbeddedTurns:
 
 def _numbers_of(turn: Turn) -> Parameters:
     return {"conversation": turn.conversation_id, "n": turn.n, "place": turn.place}
+
+
+async def _mark(transaction: Transaction, turn: Turn) -> None:
+    await transaction.change(sql.SUPERSEDE, {"id": turn.id, **_numbers_of(turn)})
 
 
 async def _stored(transaction: Transaction, turn: Turn) -> Turn | None:

@@ -2,7 +2,8 @@
 
 conversations
     _id, user, title, created_at, updated_at, digest   times in ms since 1970
-    revision, turn, answers                             the position; they only ever rise
+    revision, turn, answers                             the position; the other two only ever rise
+                                                        ... while the revision is the same
     summary {text, upto, turns, version}                absent until the first one
     deleted                                             a tombstone keeps _id, user and this, and
     deleted_at, purged                                  ... when, and whether its turns are gone

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from memory.errors import NotFound
-from memory.records import Conversation, Summary, Turn
+from memory.records import Conversation, Position, Summary, Turn
 from mongo.client import Connection
 from mongo.collections import ALIVE, Collections, Document
-from mongo.documents import conversation_document, conversation_record, standing_record
-from stores.rules import activity_of, require_same_request, require_text
+from mongo.documents import (
+    conversation_document,
+    conversation_record,
+    position_record,
+    standing_record,
+)
+from stores.rules import kept_by, require_same_request, require_text
 from stores.turn_archive import Standing
 
 # A purge removes this many turns at a time, so that no single operation outlasts its time.
 PURGE_TURNS = 500
+
+# So many are asked for at once.
+MOST_POSITIONS = 500
 
 
 class MongoConversations:
@@ -97,6 +105,17 @@ class MongoConversations:
             )
         return conversation_record(_present(found))
 
+    async def positions(self, conversation_ids: Collection[str]) -> dict[str, Position]:
+        ids = list(conversation_ids)
+        positions: dict[str, Position] = {}
+        for first in range(0, len(ids), MOST_POSITIONS):
+            query: Document = {"_id": {"$in": ids[first : first + MOST_POSITIONS]}, **ALIVE}
+            fields = {"revision": 1, "turn": 1, "answers": 1}
+            async with self._connection.operation() as collections:
+                found = await collections.conversations.find(query, fields).to_list()
+            positions |= {document["_id"]: position_record(document) for document in found}
+        return positions
+
     async def delete(self, conversation_id: str, user_id: str) -> None:
         async with self._connection.operation() as collections:
             deleted = await collections.conversations.update_one(
@@ -165,13 +184,24 @@ class MongoConversations:
             query["summary.text"] = summary.text
             return await collections.conversations.find_one(query, {"_id": 1}) is not None
 
-    async def follow(self, turn: Turn) -> None:
-        """Let the counters rise to what ``turn``, which has ended, says."""
-        rises = {"turn": turn.n, "updated_at": activity_of(turn), "answers": turn.answers or 0}
+    async def rewrite(self, turn: Turn, rises: Document) -> None:
+        """Let the record have a rewriting turn's revision and these counters, unless it has it."""
+        is_changed = {"$gt": ["$summary.upto", kept_by(turn)]}
+        change: Document = {**rises, "revision": turn.revision}
+        change["summary"] = {"$cond": [is_changed, "$$REMOVE", "$summary"]}
+        earlier = {"revision": {"$lt": turn.revision}}
         async with self._connection.operation() as collections:
             await collections.conversations.update_one(
-                {"_id": turn.conversation_id, **ALIVE}, {"$max": rises}
+                {"_id": turn.conversation_id, **ALIVE, **earlier}, [{"$set": change}]
             )
+
+    async def raise_counters(self, conversation_id: str, rises: Document, *, revision: int) -> bool:
+        """Only ever upwards, and only at this revision; False at another, or where it is gone."""
+        async with self._connection.operation() as collections:
+            raised = await collections.conversations.update_one(
+                {"_id": conversation_id, **ALIVE, "revision": revision}, {"$max": rises}
+            )
+        return raised.matched_count > 0
 
 
 def list_filter(user_id: str, before: tuple[int, str] | None) -> Document:

@@ -84,10 +84,14 @@ def conversation_record(document: Document) -> Conversation:
         title=document["title"],
         created_at=document["created_at"],
         updated_at=document["updated_at"],
-        position=Position(
-            revision=document["revision"], turn=document["turn"], answers=document["answers"]
-        ),
+        position=position_record(document),
         digest=document["digest"],
+    )
+
+
+def position_record(document: Document) -> Position:
+    return Position(
+        revision=document["revision"], turn=document["turn"], answers=document["answers"]
     )
 
 

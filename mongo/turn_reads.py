@@ -47,16 +47,16 @@ class TurnReads:
         if last is None or place > last.place:
             return None
         # As far as the last place, whatever was rewritten has a newer turn at its place.
-        there = await self._many({"$or": [*at(conversation_id, {"$eq": place})]})
+        there = await self.many({"$or": [*at(conversation_id, {"$eq": place})]})
         return max(there, key=lambda turn: turn.n, default=None)
 
     async def open_turns(self, conversation_id: str) -> list[Turn]:
-        return await self._many({"conversation": conversation_id, **OPEN}, OLDEST_FIRST)
+        return await self.many({"conversation": conversation_id, **OPEN}, OLDEST_FIRST)
 
     async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
         if place is None:
             here = {"conversation": conversation_id, **CURRENT}
-            return current(await self._many(here, NEWEST_FIRST, limit))
+            return current(await self.many(here, NEWEST_FIRST, limit))
         last = await self.last(conversation_id)
         if last is None:
             return []
@@ -71,9 +71,9 @@ class TurnReads:
 
     async def answers_before(self, turn: Turn) -> int:
         earlier: Document = {"n": {"$lt": turn.n}, "$expr": {"$lt": [PLACE, turn.place]}}
-        return await self._answers({"conversation": turn.conversation_id, **earlier})
+        return await self.answers({"conversation": turn.conversation_id, **earlier})
 
-    async def _answers(self, query: Document) -> int:
+    async def answers(self, query: Document) -> int:
         """The count of the newest turn that has one. A turn stopped while it was queued has none,
         and no answer to count either."""
         counted: Document = {**query, **CURRENT, "answers": {"$ne": None}}
@@ -92,13 +92,11 @@ class TurnReads:
         """Ascending by place: of those with a place up to ``limit``, and of those without."""
         placed, unplaced = at(conversation_id, bound)
         # These first: a rewriting turn that comes in between has a place, and is seen.
-        found = await self._many(unplaced, order, limit)
-        found += await self._many(placed, order, limit)
+        found = await self.many(unplaced, order, limit)
+        found += await self.many(placed, order, limit)
         return sorted(found, key=lambda turn: (turn.place, turn.n))
 
-    async def _many(
-        self, query: Document, order: Order | None = None, limit: int = 0
-    ) -> list[Turn]:
+    async def many(self, query: Document, order: Order | None = None, limit: int = 0) -> list[Turn]:
         """0 is no limit."""
         async with self._connection.operation() as collections:
             found = collections.turns.find(query, sort=order, limit=limit)

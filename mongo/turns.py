@@ -15,8 +15,15 @@ from mongo.client import Connection, aggregated
 from mongo.collections import OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, turn_record
+from mongo.superseding import Superseding
 from mongo.turn_reads import OLDEST_FIRST, TurnReads
-from stores.rules import is_end_of, require_end, require_end_text, require_turn_text
+from stores.rules import (
+    is_end_of,
+    require_end,
+    require_end_text,
+    require_rewriting,
+    require_turn_text,
+)
 
 LEASE_OVER: Document = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
 LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,12 +34,16 @@ class MongoTurns(TurnReads):
 
     def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
         super().__init__(connection)
-        self._conversations = conversations
+        self._superseding = Superseding(connection, conversations, self)
         self._inserts = TurnInserts(connection)
 
     async def insert(self, turn: Turn, *, lease_ms: int) -> None:
         require_turn_text(turn)
         await self._inserts.insert(turn, lease_ms=lease_ms)
+
+    async def supersede(self, turn: Turn) -> list[Turn]:
+        require_rewriting(turn)
+        return await self._superseding.supersede(turn)
 
     async def remove(self, turn: Turn) -> None:
         async with self._connection.operation() as collections:
@@ -155,7 +166,7 @@ class MongoTurns(TurnReads):
         return found if found is not None and is_end_of(found, turn, status, answer) else None
 
     async def close(self, turn: Turn) -> None:
-        await self._conversations.follow(turn)
+        await self._superseding.follow(turn)
         async with self._connection.operation() as collections:
             await collections.turns.update_one(
                 {"_id": turn.id, "status": {"$in": sorted(ENDED)}}, {"$set": {"open": False}}

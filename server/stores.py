@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from memory.archive import Archive
-from memory.records import Answer, Conversation, Turn, TurnError, TurnStatus
+from memory.records import Answer, Conversation, Position, Turn, TurnError, TurnStatus
 
 
 class ConversationStore(Protocol):
@@ -49,6 +49,11 @@ class ConversationStore(Protocol):
         conversation has been deleted meanwhile: then the turn must be taken back. Harmless when
         repeated.
         """
+        ...
+
+    async def positions(self, conversation_ids: Collection[str]) -> dict[str, Position]:
+        """Where these stand, by one query for some hundreds of them. What is deleted, or was never
+        made, is missing."""
         ...
 
     async def delete(self, conversation_id: str, user_id: str) -> None:
@@ -104,6 +109,19 @@ class TurnStore(Protocol):
         """
         ...
 
+    async def supersede(self, turn: Turn) -> list[Turn]:
+        """Bring everything along that follows from a rewriting turn, which is inserted.
+
+        What it supersedes is marked: closed, and stopped where it had not ended. Then the
+        conversation's record follows, unless it has this revision or a later one: revision,
+        counters of what is current, and without its summary where that covers what was rewritten.
+        What an earlier rewriting turn has left to be marked is marked as well.
+
+        Gives all that this turn superseded, ascending by number. Harmless when repeated, by
+        whomever, and gives the same. Raises ``NotFound`` when the conversation has been deleted.
+        """
+        ...
+
     async def remove(self, turn: Turn) -> None:
         """Take back a turn whose conversation was deleted while it was inserted."""
         ...
@@ -147,13 +165,14 @@ class TurnStore(Protocol):
         """End a running turn: only while its attempt and owner are still those of ``turn``.
 
         Sets ``answers`` to the count of the turn before it, plus one if there is an answer. None
-        when the turn is no longer held (a repeated call whose first reply was lost gives the turn).
+        when the turn is no longer held, or superseded (a repeated call whose first reply was lost
+        gives the turn).
         """
         ...
 
     async def close(self, turn: Turn) -> None:
-        """An ended turn is in memory and on the feed: its conversation's counters follow it
-        (only ever upwards), then ``open`` goes. Harmless when repeated."""
+        """An ended turn is in memory and on the feed: its conversation's counters follow it (only
+        ever upwards, and not if it is superseded), then ``open`` goes. Harmless when repeated."""
         ...
 
 

@@ -50,8 +50,16 @@ def require_end(status: TurnStatus) -> None:
         raise ValueError(f"A turn can't end as {status!r}.")
 
 
+def require_rewriting(turn: Turn) -> None:
+    if not turn.rewrites:
+        raise ValueError("Only a turn that rewrites supersedes others.")
+
+
 def is_end_of(found: Turn, held: Turn, status: TurnStatus, answer: Answer | None) -> bool:
-    """Whether ``found`` is ``held`` ended in just this way: a finish whose reply was lost."""
+    """Whether ``found`` is ``held`` ended in just this way: a finish whose reply was lost. A
+    superseded one counts as lost, however it ended."""
+    if found.superseded:
+        return False
     found_answer = None if found.answer is None else found.answer.message_id
     answer_id = None if answer is None else answer.message_id
     return (found.status, found.attempt, found.owner, found_answer) == (
@@ -65,3 +73,8 @@ def is_end_of(found: Turn, held: Turn, status: TurnStatus, answer: Answer | None
 def activity_of(ended: Turn) -> int:
     """When the conversation was last active by this turn."""
     return ended.created_at if ended.answer is None else ended.answer.created_at
+
+
+def kept_by(rewriting: Turn) -> int:
+    """The last ``seq`` that a rewriting turn leaves as it is."""
+    return 2 * (rewriting.place - 1)

@@ -16,6 +16,7 @@ from memory.records import (
     current,
     messages_of,
 )
+from stores.rules import kept_by
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ def summary_of(turns: list[Turn], standing: Standing) -> Summary | None:
     if summary is None or first is None:
         return summary
     # Where not even the first of them is the one that rewrites, that one is before all of them.
-    return summary if first.rewrites and summary.upto <= 2 * (first.place - 1) else None
+    return summary if first.rewrites and summary.upto <= kept_by(first) else None
 
 
 def _count(turns: list[Turn]) -> int:

@@ -1,4 +1,4 @@
-"""A way to a server on which replies get lost: the request arrives, its answer never does."""
+"""A way to a server on which replies get lost, or a request is held up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from types import TracebackType
 
 class LossyWay:
     """Forwards to a port. While ``lost`` is set, a connection whose request has those bytes in it
-    is cut instead of answered."""
+    is cut instead of answered. While ``held`` is set, such a request stays here until ``let_go``;
+    ``is_holding`` tells when there is one."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -19,6 +20,9 @@ class LossyWay:
         self.port = 0
         self.lost: bytes | None = None
         self.losses = 0
+        self.held: bytes | None = None
+        self.is_holding = asyncio.Event()
+        self.let_go = asyncio.Event()
 
     async def __aenter__(self) -> LossyWay:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -66,6 +70,9 @@ class LossyWay:
             nonlocal cut
             while request := await reader.read(1 << 20):
                 cut = cut or (self.lost is not None and self.lost in request)
+                if self.held is not None and self.held in request:
+                    self.is_holding.set()
+                    await self.let_go.wait()
                 there_writer.write(request)
                 await there_writer.drain()
 

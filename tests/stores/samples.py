@@ -47,6 +47,33 @@ def a_turn(conversation_id: str, n: int = 1, **fields: Any) -> Turn:
     return Turn(**{**defaults, **fields})
 
 
+async def next_turn(
+    store: Store, conversation_id: str, *, rewriting: int | None = None, **fields: Any
+) -> Turn:
+    """The turn that would be accepted now: after the last, or rewriting the one at a place."""
+    last = await store.turns.last(conversation_id)
+    n, place, revision = (last.n + 1, last.place + 1, last.revision) if last else (1, 1, 0)
+    if rewriting is not None:
+        fields |= {"rewrites": True}
+        place, revision = rewriting, revision + 1
+    return a_turn(conversation_id, n, **{"place": place, "revision": revision, **fields})
+
+
+async def sent(store: Store, conversation_id: str, **fields: Any) -> Turn:
+    """The next turn, accepted."""
+    turn = await inserted(store, await next_turn(store, conversation_id, **fields))
+    await store.conversations.touch(turn)
+    return turn
+
+
+async def edited(store: Store, conversation_id: str, place: int, **fields: Any) -> Turn:
+    """A turn that rewrites the one at ``place``, accepted; all has followed from it."""
+    turn = await inserted(store, await next_turn(store, conversation_id, rewriting=place, **fields))
+    await store.turns.supersede(turn)
+    await store.conversations.touch(turn)
+    return turn
+
+
 def an_answer(turn: Turn, content: str | None = None, **fields: Any) -> Answer:
     defaults: dict[str, Any] = {
         "message_id": f"answer-{turn.id}",
@@ -85,6 +112,15 @@ async def finished(store: Store, turn: Turn, *, answer: bool = True) -> Turn:
 async def closed(store: Store, turn: Turn) -> Turn:
     await store.turns.close(turn)
     return msgspec.structs.replace(turn, open=False)
+
+
+async def exchanges(store: Store, conversation_id: str, count: int) -> list[Turn]:
+    """Whole turns, the first of a conversation, and accepted by it."""
+    turns = []
+    for n in range(1, count + 1):
+        turns.append(await an_exchange(store, conversation_id, n))
+        await store.conversations.touch(turns[-1])
+    return turns
 
 
 async def an_exchange(store: Store, conversation_id: str, n: int, *, answer: bool = True) -> Turn:

@@ -142,6 +142,20 @@ async def test_a_touch_gives_a_title_only_where_there_is_none(store: Store) -> N
     assert second.title == "$turn"
 
 
+async def test_positions_are_given_of_those_that_are_there(store: Store) -> None:
+    first, second, deleted = [await a_conversation(store) for _ in range(3)]
+    await an_exchange(store, first, 1)
+    await store.conversations.delete(deleted, USER)
+    positions = await store.conversations.positions([first, second, deleted, new_id()])
+    assert positions == {first: Position(turn=1, answers=1), second: Position()}
+    assert await store.conversations.positions([]) == {}
+
+
+async def test_positions_of_very_many_are_given(store: Store) -> None:
+    many = await asyncio.gather(*(a_conversation(store) for _ in range(1_001)))
+    assert await store.conversations.positions(set(many)) == dict.fromkeys(many, Position())
+
+
 async def test_a_deleted_conversation_is_not_found_by_anything(store: Store) -> None:
     conversation_id = await a_conversation(store)
     await an_exchange(store, conversation_id, 1)

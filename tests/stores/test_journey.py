@@ -20,8 +20,12 @@ from tests.stores.samples import (
     an_answer,
     claimed,
     closed,
+    edited,
+    exchanges,
+    finished,
     inserted,
     new_id,
+    next_turn,
 )
 
 
@@ -61,6 +65,34 @@ async def test_a_conversation_lives_from_its_first_message_to_its_deletion(
     assert await store.turns.last(conversation_id) is None
     with pytest.raises(NotFound):
         await store.load(conversation_id, 50)
+
+
+async def test_a_conversation_is_edited_and_an_answer_made_anew(any_store: Store) -> None:
+    store = any_store
+    conversation_id = await a_conversation(store)
+    first, second, _ = await exchanges(store, conversation_id, 3)
+    edit = await inserted(store, await next_turn(store, conversation_id, rewriting=2))
+    half_done = await store.load(conversation_id, 50)
+    assert [turn.n for turn in await store.turns.supersede(edit)] == [2, 3]
+    assert (await store.conversations.touch(edit)).position == half_done.position
+    assert await store.load(conversation_id, 50) == half_done
+    await closed(store, await finished(store, await claimed(store, edit)))
+    await store.turns.close(second)
+    [listed] = await store.conversations.list(USER, before=None, limit=10)
+    assert listed.position == Position(revision=1, turn=2, answers=2)
+
+    asked = edit.question.message_id
+    again = await edited(store, conversation_id, 2, message_id=asked, key="again")
+    assert await store.turns.by_message(USER, "again") == again
+    replaced = await store.turns.by_message(USER, asked)
+    assert replaced is not None
+    assert (replaced.id, replaced.superseded) == (edit.id, True)
+    assert await store.turns.before(conversation_id, 3, 9) == [first, again]
+    assert await store.turns.at_place(conversation_id, 2) == again
+    positions = await store.conversations.positions([conversation_id])
+    assert positions == {conversation_id: Position(revision=2, turn=2, answers=1)}
+    with pytest.raises(DuplicateNumber):
+        await store.turns.insert(a_turn(conversation_id, 4), lease_ms=LEASE)
 
 
 async def test_a_dead_servers_turn_is_found_adrift_and_taken_over(any_store: Store) -> None:

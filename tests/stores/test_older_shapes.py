@@ -13,7 +13,7 @@ import pytest
 
 from embedded.schema import VERSION
 from embedded.store import EmbeddedStore
-from memory.records import Turn
+from memory.records import Position, Turn
 from server.stores import Store
 from tests.stores.conftest import connected
 from tests.stores.samples import (
@@ -22,6 +22,8 @@ from tests.stores.samples import (
     a_conversation,
     a_turn,
     an_exchange,
+    edited,
+    exchanges,
     inserted,
 )
 from tests.support.mongod import Mongod
@@ -150,3 +152,32 @@ async def test_an_unknown_field_breaks_no_reader(
     assert await store.turns.open_turns(conversation_id) == [turn]
     claimed = await store.turns.claim(turn, "slot", lease_ms=LEASE)
     assert claimed == msgspec.structs.replace(turn, status="running", attempt=1, owner="slot")
+
+
+@pytest.mark.parametrize("old", [(1, 2, 3, 4), (1, 2, 4), (2, 3)])
+async def test_turns_without_a_place_are_paged_and_edited_as_the_others(
+    store: Store, make_old: Callable[..., None], old: tuple[int, ...]
+) -> None:
+    conversation_id = await a_conversation(store)
+    turns = await exchanges(store, conversation_id, 4)
+    make_old(*(turn for turn in turns if turn.n in old))
+
+    async def numbers(place: int | None, limit: int) -> list[int]:
+        return [turn.n for turn in await store.turns.before(conversation_id, place, limit)]
+
+    assert await store.turns.before(conversation_id, None, 9) == turns
+    assert await numbers(4, 2) == [2, 3]
+    assert await numbers(2, 9) == [1]
+    for n in range(1, 5):
+        assert await store.turns.at_place(conversation_id, n) == turns[n - 1]
+    after = await store.messages_after(conversation_id, 3, 3)
+    assert [message.seq for message in after] == [4, 5, 6]
+
+    edit = await edited(store, conversation_id, 3)
+    assert [turn.n for turn in await store.turns.supersede(edit)] == [3, 4]
+    assert await numbers(None, 9) == [1, 2, 5]
+    assert await numbers(4, 2) == [2, 5]
+    loaded = await store.load(conversation_id, 50)
+    assert [message.seq for message in loaded.messages] == [1, 2, 3, 4, 5]
+    assert loaded.position == Position(revision=1, turn=3, answers=2)
+    assert (await store.conversations.get(conversation_id, USER)).position == loaded.position

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import pickle
 import random
 import sys
+from pathlib import Path
 
-from tests.chaos.run import run
+from tests.chaos.checker import check
+from tests.chaos.run import EVIDENCE, run
 
 
 def main() -> int:
@@ -26,7 +29,13 @@ def main() -> int:
         action="store_true",
         help="demand that a reader needs no reopening to see what another server answers",
     )
+    parser.add_argument("--judge", type=Path, help="only the evidence in a failed run's folder")
     given = parser.parse_args()
+    if given.judge is not None:
+        evidence = pickle.loads((given.judge / EVIDENCE).read_bytes())
+        findings = check(evidence, events_cross_servers=given.events_cross_servers)
+        print("\n".join(findings) or "flawless")
+        return 1 if findings else 0
     # The provider's side of a server that was killed while it was answered: no news here.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     failed = 0

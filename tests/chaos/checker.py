@@ -30,9 +30,16 @@ def check(evidence: Evidence, *, events_cross_servers: bool = False) -> list[str
     findings += check_readers(evidence, events_cross_servers=events_cross_servers)
     findings += [f"immortal key: {key} has no TTL" for key in evidence.immortal]
     for name, text in evidence.logs.items():
-        for number, line in enumerate(text.splitlines(), 1):
-            findings += [f"log: {name} line {number}: {line}" for bad in UNSEEMLY if bad in line]
+        findings += _unseemly(name, text.splitlines())
     return findings
+
+
+def _unseemly(name: str, lines: list[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        if any(bad in line for bad in UNSEEMLY):
+            # What it was stands in the first line after it that is not set in.
+            rest = (later for later in lines[number:] if not later.startswith(" "))
+            yield f"log: {name} line {number}: {line} {next(rest, '')}"
 
 
 def _acknowledgements(evidence: Evidence) -> Iterator[str]:

@@ -25,6 +25,8 @@ class Seen(NamedTuple):
     connection: int
     name: str
     payload: Shape
+    at: float = 0.0
+    """``time.monotonic()``"""
 
 
 @dataclass
@@ -129,6 +131,8 @@ class Evidence:
     immortal: list[str] = field(default_factory=list)
     """Redis keys without a TTL."""
     logs: dict[str, str] = field(default_factory=dict)
+    began: float = 0.0
+    """When the faults began, by ``time.monotonic()``."""
     calm: bool = False
     """Nothing broke but connections of clients."""
     mishaps: list[str] = field(default_factory=list)

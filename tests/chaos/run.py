@@ -125,7 +125,8 @@ async def _play(
     conversations: int,
 ) -> None:
     await asyncio.gather(*(user.arrive() for user in people))
-    until = time.monotonic() + seconds
+    evidence.began = time.monotonic()
+    until = evidence.began + seconds
     for user in people:
         for tab in user.tabs:
             tab.deadline = until + SETTLE_SECONDS

@@ -65,7 +65,7 @@ class Connection(Client):
 
     def record(self, name: str, payload: dict[str, Any]) -> None:
         self.events.append((name, payload))
-        self._tab.take(Seen(self.number, name, payload), self.url)
+        self._tab.take(Seen(self.number, name, payload, time.monotonic()), self.url)
 
     async def call(self, name: str, *arguments: Any) -> dict[str, Any]:
         """Raises ``Lost``. The fields of ``conversation:open`` need its id in the answer's record,
@@ -264,7 +264,9 @@ class Tab:
         """The saboteur's: the connection breaks, and the tab has to notice by itself."""
         connection = self._connection
         if connection is not None and connection.is_alive:
-            connection.socket.eio.ws._response.connection.transport.abort()
+            transport = connection.socket.eio.ws._response.connection.transport
+            if transport is not None:  # it may be closing by itself just now
+                transport.abort()
 
     async def finish(self) -> None:
         """Open everything once more, and then on another server."""

@@ -92,7 +92,9 @@ async def serve(settings: Settings) -> None:
                 queued_turns=settings.max_queued_turns,
                 turn_attempts=settings.turn_max_attempts,
             ),
+            redis_url=settings.redis_url,
             lease_seconds=settings.turn_lease_seconds,
+            sweep_seconds=settings.turn_sweep_seconds,
             cors_origins=settings.cors_origins,
             page=PAGE,
         )

@@ -109,6 +109,10 @@ class Cached:
                     position.answers if message.seq % 2 == 0 else -1,
                 )
                 self.counts[f"add {outcome.decode()}"] += 1
+                if outcome == b"refused" and message.seq % 2 == 0:
+                    # An edit has overtaken an answer that stands before it. Nothing here can tell
+                    # that from one that the edit has removed; the store can.
+                    await session.command("DEL", *conversation_keys(conversation_id)[:4])
                 return
             except RedisAway:
                 self.counts["failed"] += 1
@@ -120,7 +124,8 @@ class Cached:
         if held is None:
             return
         outcome, transcript = succession.add(held, message, position, self._max)
-        if outcome in succession.DROPPED:
+        overtaken = outcome == "refused" and message.type == "ai"
+        if outcome in succession.DROPPED or overtaken:
             self.window.drop(conversation_id)
         else:
             self.window.put(conversation_id, transcript)

@@ -164,7 +164,13 @@ class Link:
         self, script: Script, keys: tuple[bytes, ...], *arguments: str | bytes | int
     ) -> Reply:
         """Raises ``RedisAway``. Cancelling the caller does not cancel what was sent."""
-        return await self._enqueue(_Request(script, (len(keys), *keys, *arguments)))
+        return await self.submit(script, keys, *arguments)
+
+    def submit(
+        self, script: Script, keys: tuple[bytes, ...], *arguments: str | bytes | int
+    ) -> asyncio.Future[Reply]:
+        """``run`` for a caller that does not wait. Raises ``RedisAway``; so may the future."""
+        return self._enqueue(_Request(script, (len(keys), *keys, *arguments)))
 
     def fail_waiting(self, error: BaseException) -> None:
         """Fail at once what has not been sent yet."""

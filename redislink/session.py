@@ -86,9 +86,15 @@ class Session:
         self, script: Script, keys: tuple[bytes, ...], *arguments: str | bytes | int
     ) -> Reply:
         """Raises ``RedisAway``, at once while the breaker is open."""
+        return await self.submit(script, keys, *arguments)
+
+    def submit(
+        self, script: Script, keys: tuple[bytes, ...], *arguments: str | bytes | int
+    ) -> asyncio.Future[Reply]:
+        """``run`` for a caller that does not wait. Raises ``RedisAway``; so may the future."""
         if not self.connected:
             raise RedisAway("the breaker is open")
-        return await self._link.run(script, keys, *arguments)
+        return self._link.submit(script, keys, *arguments)
 
     def repair_soon(self) -> None:
         self._wanted.set()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,9 @@ from server.feed.feeds import Feeds
 from server.feed.following import Opening
 from server.stores import ConversationStore, TurnStore
 from server.transport import Reply
-from server.turns.acceptance import Acceptance, Place, first_conversation_id
+from server.turns.acceptance import Acceptance, Accepted, Place, first_conversation_id
 from server.turns.answering import Answering
+from server.turns.rewriting import Rewriting
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Calls:
         deletion: Deletion,
         feeds: Feeds,
         acceptance: Acceptance,
+        rewriting: Rewriting,
         answering: Answering,
         max_message_chars: int,
     ) -> None:
@@ -47,6 +50,7 @@ class Calls:
         self._deletion = deletion
         self._feeds = feeds
         self._acceptance = acceptance
+        self._rewriting = rewriting
         self._answering = answering
         self._max_message_chars = max_message_chars
         self._handlers: dict[str, Handler] = {
@@ -58,7 +62,9 @@ class Calls:
             "conversation:rename": self.rename,
             "conversation:delete": self.delete,
             "message:send": self.send,
+            "message:edit": self.edit,
             "turn:stop": self.stop,
+            "turn:regenerate": self.regenerate,
         }
 
     async def dispatch(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Reply:
@@ -111,12 +117,9 @@ class Calls:
         async with connection.order.holding(call.conversation_id):
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
             opening = await self._feeds.open(connection, conversation, call.after)
-            try:
+            with _withdrawn_on_failure(opening):
                 # Counted after the opening: at least what the snapshot shows.
                 conversation = await self._conversations.get(conversation.id, connection.user_id)
-            except BaseException:
-                opening.withdraw()
-                raise
         return Reply(
             {
                 "conversation": protocol.conversation_shape(conversation),
@@ -157,14 +160,13 @@ class Calls:
         async with connection.order.holding(call.conversation_id):
             await self._deletion.delete(call.conversation_id, connection.user_id)
         told = {"conversation_id": call.conversation_id}
-        self._connections.tell_user(connection.user_id, "conversation:deleted", told)
+        self._connections.tell_everywhere(connection.user_id, "conversation:deleted", told)
         return Reply({})
 
     async def send(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.SendMessage, arguments)
         protocol.check_content(call.content, self._max_message_chars)
-        if self._answering.draining:
-            raise Away("This server is stopping; another will take the message.")
+        self._refuse_work_while_stopping()
         user_id = connection.user_id
         about = call.conversation_id or first_conversation_id(user_id, call.message_id)
         async with connection.order.holding(about):
@@ -172,25 +174,35 @@ class Calls:
             if place.created:
                 self._tell(connection, "conversation:created", place.conversation)
             opening = await self._follow(connection, place.conversation)
-            try:
+            with _withdrawn_on_failure(opening):
                 accepted = await self._acceptance.accept(place, call)
-            except BaseException:
-                if opening is not None:
-                    opening.withdraw()
-                raise
         if accepted.conversation.title != place.conversation.title:
             self._tell(connection, "conversation:updated", accepted.conversation)
-        return Reply(
-            {
-                "conversation_id": accepted.turn.conversation_id,
-                "message": protocol.message_shape(
-                    accepted.turn.conversation_id, question_of(accepted.turn)
-                ),
-                "turn": protocol.turn_shape(accepted.turn, as_accepted=True),
-                "durability": "permanent",
-            },
-            then=partial(self._join, connection, place, opening),
-        )
+        return _accepted(accepted, partial(self._join, connection, place, opening))
+
+    async def edit(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
+        call = protocol.parse(protocol.EditMessage, arguments)
+        protocol.check_content(call.content, self._max_message_chars)
+        self._refuse_work_while_stopping()
+        async with connection.order.holding(call.conversation_id):
+            conversation = await self._conversations.get(call.conversation_id, connection.user_id)
+            opening = await self._follow(connection, conversation)
+            with _withdrawn_on_failure(opening):
+                accepted = await self._rewriting.edit(conversation, call)
+        place = Place(conversation, False, None)
+        return _accepted(accepted, partial(self._join, connection, place, opening))
+
+    async def regenerate(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
+        call = protocol.parse(protocol.RegenerateTurn, arguments)
+        self._refuse_work_while_stopping()
+        async with connection.order.holding(call.conversation_id):
+            conversation = await self._conversations.get(call.conversation_id, connection.user_id)
+            accepted = await self._rewriting.regenerate(conversation, call)
+        return Reply({"turn": protocol.turn_shape(accepted.turn, as_accepted=True)})
+
+    def _refuse_work_while_stopping(self) -> None:
+        if self._answering.draining:
+            raise Away("This server is stopping; another will take the message.")
 
     async def _follow(self, connection: Connection, conversation: Conversation) -> Opening | None:
         """Put the connection on the feed; None if it is there already."""
@@ -209,7 +221,7 @@ class Calls:
 
     def _tell(self, connection: Connection, event: str, conversation: Conversation) -> None:
         shape = {"conversation": protocol.conversation_shape(conversation)}
-        self._connections.tell_user(connection.user_id, event, shape)
+        self._connections.tell_everywhere(connection.user_id, event, shape)
 
     async def stop(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.StopTurn, arguments)
@@ -218,3 +230,26 @@ class Calls:
         if turn is None:
             raise Missing("There is no such turn.", field="turn_id")
         return Reply({"turn": protocol.turn_shape(turn)})
+
+
+@contextmanager
+def _withdrawn_on_failure(opening: Opening | None) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if opening is not None:
+            opening.withdraw()
+        raise
+
+
+def _accepted(accepted: Accepted, then: Callable[[], None]) -> Reply:
+    turn = accepted.turn
+    return Reply(
+        {
+            "conversation_id": turn.conversation_id,
+            "message": protocol.message_shape(turn.conversation_id, question_of(turn)),
+            "turn": protocol.turn_shape(turn, as_accepted=True),
+            "durability": "permanent",
+        },
+        then=then,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from contextlib import AsyncExitStack
@@ -15,25 +16,28 @@ from agent.answering import Agent
 from memory.records import Message, Position, Transcript
 from server import http
 from server.calls import Calls
-from server.connections import Connections
+from server.connections import Connection, Connections
 from server.deletion import Deletion
 from server.feed.feeds import Feeds
 from server.feed.upkeep import Upkeep
 from server.health import Health
 from server.identity import Identity
+from server.metrics import Metrics
 from server.sessions import Sessions
+from server.signals import Signals
 from server.stores import Store
 from server.tasks import Tasks
 from server.transport import Transport
 from server.turns.acceptance import Acceptance
 from server.turns.answering import Answering
 from server.turns.leases import Leases
+from server.turns.rewriting import Rewriting
 from server.turns.slot import Slot
 
 log = logging.getLogger(__name__)
 
 # Clients of a stopping server come back spread over this time, not all in one moment.
-RECONNECT_SPREAD_MS = 1500
+RECONNECT_SPREAD_MS = 1000
 
 
 class Memory(Protocol):
@@ -78,7 +82,9 @@ class ChatServer:
         identity: Identity,
         slot: Slot,
         limits: Limits,
+        redis_url: str,
         lease_seconds: float,
+        sweep_seconds: float,
         cors_origins: tuple[str, ...],
         page: Path,
     ) -> None:
@@ -90,27 +96,49 @@ class ChatServer:
         self._tasks = Tasks()
         self.transport = Transport(cors_origins=cors_origins)
         self.connections = Connections(self.transport.deliver)
-        self.health = Health(store, memory, agent, changed=self._tell_status)
-        self.feeds = Feeds(self.transport.deliver, store, memory)
-        self.answering = Answering(
+        self.health = Health(
+            store,
+            memory,
+            agent,
+            feed_state=lambda: self.feeds.state,
+            changed=self._tell_status,
+        )
+        self.signals = Signals(slot.owner)
+        self.feeds = Feeds(
+            self.transport.deliver,
+            store,
+            memory,
+            redis_url=redis_url,
+            server=slot.owner,
+            said=lambda turn_id: self.answering.said(turn_id),
+        )
+        self.answering: Answering = Answering(
             conversations=store.conversations,
             turns=store.turns,
             memory=memory,
             feeds=self.feeds,
             agent=agent,
+            signals=self.signals,
             owner=slot.owner,
             lease_ms=int(lease_seconds * 1000),
             max_running=limits.running_turns,
             max_attempts=limits.turn_attempts,
         )
-        self.leases = Leases(self.answering, store.turns)
-        self.upkeep = Upkeep(self.feeds, self.answering.holds)
+        self.leases = Leases(self.answering, store.turns, self.signals, sweep_seconds=sweep_seconds)
+        self.upkeep = Upkeep(
+            self.feeds,
+            self.answering.holds,
+            positions=store.conversations.positions,
+            gone=self._forget,
+        )
         self.deletion = Deletion(
             conversations=store.conversations,
             memory=memory,
             feeds=self.feeds,
             answering=self.answering,
+            signals=self.signals,
         )
+        self._hear_signals()
         calls = self._calls(memory, limits)
         sessions = self._sessions(identity, limits)
         self.transport.dispatch = calls.dispatch
@@ -118,9 +146,33 @@ class ChatServer:
         self.transport.on("connect", sessions.connecting)
         self.transport.on("disconnect", sessions.disconnected)
 
+    def _hear_signals(self) -> None:
+        self.signals.on("stop", lambda told: self.answering.stop_here(told["turn_id"]))
+        self.signals.on("deleted", lambda told: self._forget(told["conversation_id"]))
+        self.signals.on(
+            "user",
+            lambda told: self.connections.tell_user(told["user_id"], told["event"], told["body"]),
+        )
+        self.connections.tell_elsewhere = lambda user_id, event, body: self.signals.send(
+            "user", user_id=user_id, event=event, body=body
+        )
+
+    def _forget(self, conversation_id: str) -> None:
+        """The conversation was deleted, by whichever server."""
+        self.answering.forget(conversation_id)
+        self.feeds.forget(conversation_id)
+
     def _calls(self, memory: Memory, limits: Limits) -> Calls:
         store = self._store
         acceptance = Acceptance(
+            conversations=store.conversations,
+            turns=store.turns,
+            memory=memory,
+            feeds=self.feeds,
+            answering=self.answering,
+            max_waiting=limits.queued_turns,
+        )
+        rewriting = Rewriting(
             conversations=store.conversations,
             turns=store.turns,
             memory=memory,
@@ -135,8 +187,19 @@ class ChatServer:
             deletion=self.deletion,
             feeds=self.feeds,
             acceptance=acceptance,
+            rewriting=rewriting,
             answering=self.answering,
             max_message_chars=limits.message_chars,
+        )
+
+    def _metrics(self) -> Metrics:
+        return Metrics(
+            connections=lambda: len(self.connections),
+            running=lambda: self.answering.running,
+            taken_over=lambda: self.answering.taken_over,
+            outcomes=lambda: self.answering.outcomes,
+            feed_state=lambda: self.feeds.state,
+            followed=lambda: len(self.feeds.followed()),
         )
 
     def _sessions(self, identity: Identity, limits: Limits) -> Sessions:
@@ -154,9 +217,14 @@ class ChatServer:
         """Take over what this slot's earlier lives left, then listen; the port. Raises
         ``CannotListen``, and ``Unavailable`` where the store is away. 0: a free port."""
         await self._store.turns.release(self._slot.id)
+        self._stack.push_async_callback(self.feeds.close)
+        await self.feeds.connect()
+        if self.feeds.shared is not None:
+            self.signals.connect(self.feeds.shared)
+        self._stack.push_async_callback(self.signals.close)
         app = web.Application()
         self.transport.attach(app)
-        http.add_routes(app, self.health, self._page)
+        http.add_routes(app, self.health, self._metrics(), self._page)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
@@ -171,6 +239,8 @@ class ChatServer:
         self._tasks.start(self.leases.sweep_forever(), "turn sweep")
         self._tasks.start(self.deletion.sweep_forever(), "deletion sweep")
         self._tasks.start(self.upkeep.look_elsewhere_forever(), "feeds of other servers")
+        self._tasks.start(self.upkeep.compare_forever(), "feeds compared")
+        self._tasks.start(self.upkeep.look_for_unheard_forever(), "feeds heard")
         self._tasks.start(self.upkeep.let_go_forever(), "feeds let go")
         return int(runner.addresses[0][1])
 
@@ -178,11 +248,22 @@ class ChatServer:
         """No new work; running answers get ``grace`` seconds; the rest is let go for another
         server to begin at once; then every client is sent to one."""
         self.health.draining = True
-        for connection in self.connections:
-            soon = {"reconnect_in_ms": random.randrange(RECONNECT_SPREAD_MS)}
-            self.connections.tell(connection, "server:draining", soon)
+        moving = [
+            self._tasks.start(self._move(connection), "move") for connection in self.connections
+        ]
         await self.answering.drain(grace)
+        if moving:
+            await asyncio.wait(moving)
         await self.transport.close()
+
+    async def _move(self, connection: Connection) -> None:
+        """Send a client to another server, in its own moment: all at once would be a stampede. One
+        that is being told an answer by this server may hear its end first."""
+        delay = random.randrange(RECONNECT_SPREAD_MS)
+        self.connections.tell(connection, "server:draining", {"reconnect_in_ms": delay})
+        await asyncio.sleep(delay / 1000)
+        if not any(map(self.answering.answers, connection.following)):
+            self.transport.drop(connection.sid)
 
     async def close(self) -> None:
         """Close what ``start`` opened, in reverse."""

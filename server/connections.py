@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from server.locks import KeyedLocks
@@ -33,11 +33,16 @@ class Connections:
 
     def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
+        self.tell_elsewhere: Callable[[str, str, dict[str, Any]], None] = _nobody
+        """Tells the same to this user's connections on other servers."""
         self._by_sid: dict[str, Connection] = {}
         self._by_user: dict[str, dict[str, Connection]] = {}
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._by_sid.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_sid)
 
     def add(self, connection: Connection) -> None:
         self._by_sid[connection.sid] = connection
@@ -66,5 +71,14 @@ class Connections:
         """To every connection of this user, so that a list stays live in every tab."""
         self._deliver(event, payload, list(self._by_user.get(user_id, ())))
 
+    def tell_everywhere(self, user_id: str, event: str, payload: dict[str, Any]) -> None:
+        """``tell_user``, on whichever server they are connected."""
+        self.tell_user(user_id, event, payload)
+        self.tell_elsewhere(user_id, event, payload)
+
     def tell_all(self, event: str, payload: dict[str, Any]) -> None:
         self._deliver(event, payload, list(self._by_sid))
+
+
+def _nobody(user_id: str, event: str, payload: dict[str, Any]) -> None:
+    """There are no other servers."""

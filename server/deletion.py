@@ -7,6 +7,7 @@ from typing import Protocol
 
 from memory.errors import Unavailable
 from server.feed.feeds import Feeds
+from server.signals import Signals
 from server.stores import ConversationStore
 from server.tasks import again_and_again
 from server.turns.answering import Answering
@@ -31,17 +32,20 @@ class Deletion:
         memory: Memory,
         feeds: Feeds,
         answering: Answering,
+        signals: Signals,
     ) -> None:
         self._conversations = conversations
         self._memory = memory
         self._feeds = feeds
         self._answering = answering
+        self._signals = signals
 
     async def delete(self, conversation_id: str, user_id: str) -> None:
         """Raises ``NotFound``; also when it was deleted before."""
         await self._conversations.delete(conversation_id, user_id)
         self._answering.forget(conversation_id)
         self._feeds.forget(conversation_id)
+        self._signals.send("deleted", conversation_id=conversation_id)
         try:
             await self._tidy(conversation_id)
         except Unavailable:
@@ -52,6 +56,7 @@ class Deletion:
 
     async def _tidy(self, conversation_id: str) -> None:
         await self._memory.forget(conversation_id)
+        await self._feeds.erase(conversation_id)
         await self._conversations.purge(conversation_id)
 
     async def sweep_forever(self) -> None:

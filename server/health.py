@@ -13,6 +13,12 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 
+FEED_STATES = {
+    "shared": "ok",
+    "local": "this process's own: there is no Redis to share it through",
+    "deaf": "deaf: Redis answers, but what is published is not heard; it is read once a second",
+}
+
 
 class Store(Protocol):
     async def ping(self) -> None: ...
@@ -39,11 +45,14 @@ class Health:
         memory: Memory,
         agent: Agent,
         *,
+        feed_state: Callable[[], str],
         changed: Callable[[dict[str, Any]], None],
     ) -> None:
+        """``feed_state`` is "shared", "local" or "deaf"."""
         self._store = store
         self._memory = memory
         self._agent = agent
+        self._feed_state = feed_state
         self._changed = changed
         self._store_ok = True
         self._told = self.status()
@@ -67,7 +76,7 @@ class Health:
         return {
             "redis": "ok" if self._memory.state == "redis" else "away: memory is in this process",
             "store": "ok" if self._store_ok else "down",
-            "feed": "draining" if self.draining else "ok",
+            "feed": "draining" if self.draining else FEED_STATES[self._feed_state()],
             "model": self._agent.state,
         }
 

@@ -8,6 +8,7 @@ import orjson
 from aiohttp import web
 
 from server.health import Health
+from server.metrics import CONTENT_TYPE, Metrics
 
 # The page needs nothing but its own files and this server.
 PAGE_HEADERS = {
@@ -30,7 +31,7 @@ PAGE_FILES = {
 }
 
 
-def add_routes(app: web.Application, health: Health, page: Path) -> None:
+def add_routes(app: web.Application, health: Health, metrics: Metrics, page: Path) -> None:
     """``page`` is the folder with the page's files."""
 
     async def healthz(_: web.Request) -> web.Response:
@@ -44,10 +45,14 @@ def add_routes(app: web.Application, health: Health, page: Path) -> None:
             content_type="application/json",
         )
 
+    async def measures(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
     async def page_file(request: web.Request) -> web.FileResponse:
         return web.FileResponse(page / PAGE_FILES[request.path], headers=PAGE_HEADERS)
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", measures)
     for path in PAGE_FILES:
         app.router.add_get(path, page_file)

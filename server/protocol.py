@@ -72,6 +72,19 @@ class SendMessage(Struct, frozen=True):
     if_busy: IfBusy = "queue"
 
 
+class EditMessage(Struct, frozen=True):
+    conversation_id: Id
+    message_id: Id
+    new_message_id: Id
+    content: Annotated[str, Meta(min_length=1)]
+
+
+class RegenerateTurn(Struct, frozen=True):
+    conversation_id: Id
+    turn_id: Id
+    new_turn_id: Id
+
+
 class StopTurn(Struct, frozen=True):
     conversation_id: Id
     turn_id: Id

@@ -153,6 +153,7 @@ class Settings(BaseSettings):
     max_running_turns: int = _whole(1_000, 0, 1_000_000)
     max_queued_turns: int = _whole(20, 0, 10_000)
     turn_lease_seconds: float = _number(10, 0.5, 3_600)
+    turn_sweep_seconds: float = _number(0.7, 0.05, 60)
     turn_max_attempts: int = _whole(10, 0, 1_000)
     turn_idle_timeout_seconds: float = _number(60, 0, 3_600)
     drain_grace_seconds: float = _number(10, 0, 3_600)

@@ -1,120 +1,159 @@
-"""Every conversation's feed in this process: opened, followed, published to, and let go.
+"""Every conversation's feed in this process: opened, followed, written to, and let go.
 
-Race: an event is published while a reader is being given the past. Closed by order: the moment is
-fixed and the reader put on the feed in one step without an await; what comes later is held back for
-it until its verdict is out. Race: a message is in the store and not yet announced. The log knows
-what was announced; a snapshot leaves out what will follow as an event.
-
-Other servers write to the same conversations. A log that lacks what they did is replaced by a new
-one, and those who follow it are told by ``conversation:snapshot``.
+Race: an event is told while a reader is being given the past. Closed by order: the moment is fixed
+and the reader put on the feed in one step without an await; what comes later is held back for it
+until its verdict is out. Race: a message is in the store and not yet announced. The log knows what
+was announced; a snapshot leaves out what will follow as an event.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from memory.errors import NotFound, Unavailable
-from memory.records import Conversation, Position, Transcript, Turn
+from memory.records import Conversation, Position, Turn
+from redislink.link import Link, RedisAway
+from redislink.session import State
 from server.connections import Connection, Deliver
-from server.feed.following import Feed, Opening, shown
-from server.feed.log import Event, Log
+from server.feed import events
+from server.feed.checkpoints import Checkpoints, Said, Store, nothing_said
+from server.feed.feed import Feed, Memory
+from server.feed.following import Hold, Opening
+from server.feed.line import Holder, Write
+from server.feed.shared import SharedLogs
 from server.locks import KeyedLocks
+from server.tasks import Tasks
 
-# Of the logs that nobody follows at the moment, the latest are kept, up to these.
+# Of local logs that nobody follows at the moment, the latest are kept, up to these.
 MAX_IDLE_LOGS = 10_000
-MAX_IDLE_CHARS = 64_000_000
+MAX_IDLE_SIZE = 64_000_000
 
-# A log is begun anew from what the store says at one moment; if it grew meanwhile, once more.
-MAX_RENEWALS = 20
+# Conversations whose log in Redis lacks what was told here. Beyond it, every log goes.
+MAX_DIVERGED = 100_000
 
+# How long an opening waits for what another server has stored and is just announcing.
+CATCH_UP_SECONDS = 0.3
+CATCH_UP_PAUSE = 0.02
 
-class Checkpoints(Protocol):
-    """What a new log asks of the permanent store."""
+# How long an end waits for its place in the log; then the sweep tells it.
+END_SECONDS = 5.0
 
-    async def load(self, conversation_id: str, max_messages: int) -> Transcript: ...
+# A taken event that is not heard after this long is read instead.
+UNHEARD_SECONDS = 0.5
 
-    @property
-    def turns(self) -> OpenTurns: ...
-
-
-class OpenTurns(Protocol):
-    async def open_turns(self, conversation_id: str) -> list[Turn]: ...
-
-
-class Memory(Protocol):
-    """How a snapshot gets a conversation's latest messages."""
-
-    async def read(self, conversation_id: str, *, at_least: Position) -> Transcript: ...
+# All that an answer has said goes into the log with every so many of its deltas, so that a snapshot
+# never needs more than these to tell it.
+SAID_EVERY = 256
 
 
 class Feeds:
     """The feeds that somebody here follows, followed a moment ago, or is answered on."""
 
-    def __init__(self, deliver: Deliver, store: Checkpoints, memory: Memory) -> None:
+    def __init__(
+        self,
+        deliver: Deliver,
+        store: Store,
+        memory: Memory,
+        *,
+        redis_url: str | None = None,
+        server: str = "",
+        said: Said = nothing_said,
+    ) -> None:
+        """Without ``redis_url`` every log is this process's own. ``server`` is its name."""
         self._deliver = deliver
-        self._store = store
         self._memory = memory
+        self._checkpoints = Checkpoints(store, said)
         self._feeds: dict[str, Feed] = {}
-        self._beginning = KeyedLocks()
+        self._diverged: set[str] = set()
+        self._all_diverged = False
+        self._tasks = Tasks()
+        self._redis_url, self._server = redis_url, server
+        self.shared: SharedLogs | None = None
         self.announcing = KeyedLocks()
         """Held by conversation while this server stores and then announces something."""
+
+    async def connect(self) -> None:
+        """Share the logs through Redis, if there is one and as soon as it is there."""
+        if self._redis_url is None:
+            return
+        self.shared = SharedLogs(
+            self._redis_url,
+            server=self._server,
+            repairs=self,
+            look=self.look,
+            on_change=self._redis_changed,
+        )
+        await self.shared.connect()
+
+    async def close(self) -> None:
+        await self._tasks.close()
+        if self.shared is not None:
+            await self.shared.close()
+
+    @property
+    def state(self) -> Literal["shared", "local", "deaf"]:
+        if self.shared is None or not self.shared.connected:
+            return "local"
+        return "deaf" if self.shared.deaf else "shared"
+
+    # Following
 
     async def open(
         self, connection: Connection, conversation: Conversation, after: str | None
     ) -> Opening:
         """Put a connection on the feed: replayed from ``after`` where that is provably whole.
 
-        The log reaches at least as far as ``conversation`` says, wherever it was written.
+        The log reaches at least as far as ``conversation`` says, wherever it was written. Raises
+        ``Unavailable`` and ``NotFound``.
         """
         feed = await self._caught_up(conversation)
         # From here to the reader's place on the feed there is no await: this is the moment.
-        missed = feed.log.since(after)
         moment = feed.log.moment()
-        release, withdraw = self._join(connection, feed, missed or [])
-        if missed is not None:
-            return Opening("replayed", moment.cursor, None, None, release, withdraw)
+        hold = self._hold(connection, feed)
         try:
-            transcript = await self._memory.read(conversation.id, at_least=moment.position)
+            missed = await feed.missed_since(after, moment)
+            if missed is not None:
+                hold.precede(missed)
+                return Opening("replayed", moment.cursor, None, None, hold.release, hold.withdraw)
+            moment, messages = await feed.snapshot(hold)
         except BaseException:
-            withdraw()
+            hold.withdraw()
             raise
-        messages = shown(conversation.id, moment, transcript)
-        return Opening("snapshot", moment.cursor, messages, moment.turns, release, withdraw)
+        return Opening(
+            "snapshot", moment.cursor, messages, moment.turns, hold.release, hold.withdraw
+        )
 
-    def _join(
-        self, connection: Connection, feed: Feed, missed: list[Event]
-    ) -> tuple[Callable[[], None], Callable[[], None]]:
+    def _hold(self, connection: Connection, feed: Feed) -> Hold:
         if connection.closed:
-            return _nothing, _nothing
-        conversation_id = feed.log.conversation_id
-        before = feed.readers.get(connection.sid)
-        waiting = before.held if before else []
-        given = len(missed)
-        reader = feed.hold(connection, missed)
-        connection.following.add(conversation_id)
-
-        def withdraw() -> None:
-            if before is None:
-                self.leave(connection, conversation_id)
-            else:  # it was on the feed, and stays there without a gap
-                reader.held = waiting + reader.held[given:]
-                feed.release(reader)
-
-        return lambda: feed.release(reader), withdraw
+            raise Unavailable("The connection has ended: there is nobody to tell.")
+        connection.following.add(feed.id)
+        return feed.readers.hold(connection)
 
     async def _caught_up(self, conversation: Conversation) -> Feed:
-        """The feed, anew where its log lacks what another server wrote."""
-        feed = await self._feed(conversation.id)
-        if _reaches(feed.log.position, conversation.position):
-            return feed
-        # What this server stores is announced in a moment. Whatever else is missing never will be.
-        async with self.announcing.holding(conversation.id):
-            if not _reaches(feed.log.position, conversation.position):
-                await self.renew(conversation.id)
-        return await self._feed(conversation.id)
+        """The feed, anew where its log lacks what another server has told nobody."""
+        feed = await self._ready(conversation.id)
+        end = time.monotonic() + CATCH_UP_SECONDS
+        while not _reaches(feed, conversation.position):
+            if time.monotonic() < end:
+                await asyncio.sleep(CATCH_UP_PAUSE)
+                feed = await self._ready(conversation.id)
+                continue
+            # What this server has stored is announced in a moment. What else is missing never is.
+            async with self.announcing.holding(conversation.id):
+                if not _reaches(feed, conversation.position):
+                    await feed.renew()
+            return await self._ready(conversation.id)
+        return feed
+
+    async def _ready(self, conversation_id: str) -> Feed:
+        while True:
+            feed = self._feed(conversation_id)
+            await feed.ready()
+            if self._feeds.get(conversation_id) is feed:
+                return feed
 
     def follows(self, connection: Connection, conversation_id: str) -> bool:
         return conversation_id in connection.following
@@ -122,62 +161,73 @@ class Feeds:
     def leave(self, connection: Connection, conversation_id: str) -> None:
         connection.following.discard(conversation_id)
         feed = self._feeds.get(conversation_id)
-        if feed is not None and feed.readers.pop(connection.sid, None) is not None:
-            feed.idle_since = time.monotonic()
+        if feed is not None:
+            feed.readers.leave(connection.sid)
 
     def forget(self, conversation_id: str) -> None:
         """The conversation is deleted: nobody follows it any more, and its log goes."""
         feed = self._feeds.pop(conversation_id, None)
-        for reader in list(feed.readers.values()) if feed else ():
+        if feed is None:
+            return
+        feed.close()
+        for reader in feed.readers:
             reader.connection.following.discard(conversation_id)
 
-    async def created(self, turn: Turn) -> None:
-        """Announce a turn's question. Turns of a conversation are announced in their order; where
-        one before it never was, because another server took it, by a snapshot."""
-        await self._publish(turn, lambda log: log.created(turn))
+    async def erase(self, conversation_id: str) -> None:
+        """``forget``, and nothing of it stays in Redis either: at once, or when Redis is back."""
+        self.forget(conversation_id)
+        if self.shared is None:
+            return
+        try:
+            await self.shared.erase(conversation_id)
+        except RedisAway:
+            self._note_diverged(conversation_id)
 
-    async def queued(self, turn: Turn) -> None:
-        await self._publish(turn, lambda log: log.queued(turn))
+    # What is told. Each is harmless when repeated, and none but ``ended`` waits.
 
-    async def started(self, turn: Turn) -> None:
+    def created(self, turn: Turn) -> None:
+        """Announce a turn's question. What takes another's place is announced by ``rewritten``."""
+        if not turn.rewrites:
+            self._write(turn, events.created(turn))
+
+    def rewritten(self, turn: Turn, superseded: Sequence[Turn], *, answers: int) -> None:
+        """Announce an edit or a regenerate, and what it has put aside; ``answers`` are left."""
+        self._write(turn, events.removed(turn, superseded, answers=answers))
+        if turn.question.key is None:
+            self._write(turn, events.created(turn))
+
+    def superseded(self, turn: Turn) -> None:
+        """A turn that was still open when another took its place: its readers are told its end."""
+        self._write(turn, events.ended(turn))
+
+    def queued(self, turn: Turn) -> None:
+        self._write(turn, events.queued(turn))
+
+    def started(self, turn: Turn, holder: Holder | None = None) -> None:
         """A waiting turn may start before its acceptance has announced it: then it is now."""
-        await self.created(turn)
-        await self._publish(turn, lambda log: log.started(turn))
+        self.created(turn)
+        self._write(turn, events.started(turn), holder)
+
+    def delta(
+        self, turn: Turn, index: int, text: str, holder: Holder | None = None, said: str = ""
+    ) -> None:
+        """The next piece of a started turn's answer; ``said`` is all of it by now, where the index
+        is one of ``SAID_EVERY``. This is the hot path."""
+        self._write(turn, events.delta(turn, index, text), holder, said)
 
     async def ended(self, turn: Turn) -> None:
-        await self._publish(turn, lambda log: log.ended(turn))
-
-    def delta(self, turn: Turn, index: int, text: str) -> None:
-        """The next piece of a started turn's answer. Does not wait: this is the hot path."""
-        feed = self._feeds.get(turn.conversation_id)
-        if feed is not None:
-            feed.publish(feed.log.delta(turn, index, text))
-
-    async def _publish(self, turn: Turn, append: Callable[[Log], Event | None]) -> None:
+        """Returns when it is in the log. Raises ``Unavailable``: then it is told later."""
+        write = Write(events.ended(turn))
         try:
-            feed = await self._feed(turn.conversation_id)
-            if feed.log.lacks(turn):
-                await self.renew(turn.conversation_id)
-        except NotFound:
-            return  # deleted meanwhile: there is nobody to tell
-        feed.publish(append(feed.log))
+            async with asyncio.timeout(END_SECONDS):
+                await self._feed(turn.conversation_id).written(write)
+        except TimeoutError:
+            raise Unavailable("The end of a turn could not be told.") from None
 
-    async def _feed(self, conversation_id: str) -> Feed:
-        feed = self._feeds.get(conversation_id)
-        if feed is not None:
-            return feed
-        async with self._beginning.holding(conversation_id):
-            feed = self._feeds.get(conversation_id)
-            if feed is None:
-                log = await self._begun(conversation_id)
-                feed = self._feeds[conversation_id] = Feed(log, self._deliver)
-            return feed
-
-    async def _begun(self, conversation_id: str) -> Log:
-        # The position first: a turn that comes in between is then announced later, not taken for
-        # announced.
-        position = (await self._store.load(conversation_id, 1)).position
-        return Log(conversation_id, position, await self._store.turns.open_turns(conversation_id))
+    def _write(
+        self, turn: Turn, event: events.Event, holder: Holder | None = None, said: str = ""
+    ) -> None:
+        self._feed(turn.conversation_id).write(Write(event, holder, said))
 
     async def renew(self, conversation_id: str) -> None:
         """Begin the log anew from the store, and tell all who follow it.
@@ -185,35 +235,27 @@ class Feeds:
         Raises ``Unavailable``, and ``NotFound`` when the conversation has been deleted; there is
         no feed then.
         """
-        try:
-            async with self._beginning.holding(conversation_id):
-                for _ in range(MAX_RENEWALS):
-                    if await self._renewed(conversation_id):
-                        return
-        except NotFound:
-            self.forget(conversation_id)
-            raise
-        raise Unavailable("The conversation changes too quickly to be shown.")
-
-    async def _renewed(self, conversation_id: str) -> bool:
         feed = self._feeds.get(conversation_id)
-        if feed is None:
-            return True
-        log, turning = feed.log, feed.log.turning
-        fresh = await self._begun(conversation_id)
-        transcript = await self._memory.read(conversation_id, at_least=fresh.position)
-        if (feed.log, log.turning) != (log, turning):
-            return False
-        fresh.take_over(log)
-        feed.renew(fresh, transcript)
-        return True
+        if feed is not None:
+            await feed.renew()
+
+    # Other servers
+
+    def followed(self) -> list[str]:
+        """The conversations that somebody here follows."""
+        return [feed.id for feed in self._feeds.values() if feed.readers]
+
+    def lacks(self, conversation_id: str, known: Position) -> bool:
+        """Whether the store knows of more than was told here."""
+        feed = self._feeds.get(conversation_id)
+        return feed is not None and feed.has_log and not _reaches(feed, known)
 
     def followed_elsewhere(self, is_ours: Callable[[str], bool]) -> list[str]:
-        """The conversations that somebody here follows and another server answers."""
+        """Those that somebody here follows by a local log, and another server answers."""
         return [
-            conversation_id
-            for conversation_id, feed in self._feeds.items()
-            if feed.readers and not all(is_ours(turn_id) for turn_id in feed.log.live)
+            feed.id
+            for feed in self._feeds.values()
+            if feed.readers and feed.is_local and not all(map(is_ours, feed.log.live))
         ]
 
     async def catch_up(self, conversation_id: str, is_ours: Callable[[str], bool]) -> None:
@@ -222,35 +264,107 @@ class Feeds:
         Raises ``Unavailable``.
         """
         feed = self._feeds.get(conversation_id)
-        if feed is None:
+        if feed is None or not feed.is_local:
             return
         shown = {turn_id: live for turn_id, live in feed.log.live.items() if not is_ours(turn_id)}
-        stored = {turn.id: turn for turn in await self._store.turns.open_turns(conversation_id)}
+        open_turns = await self._checkpoints.turns.open_turns(conversation_id)
+        stored = {turn.id: turn for turn in open_turns}
         for turn_id, live in shown.items():
             if feed.log.live.get(turn_id) is live and live.differs(stored.get(turn_id)):
-                with suppress(NotFound):
-                    await self.renew(conversation_id)
+                try:
+                    await feed.renew()
+                except NotFound:
+                    self.forget(conversation_id)
                 return
 
-    def let_go(self, idle_since: float, is_ours: Callable[[str], bool]) -> None:
-        """Drop the logs that nobody follows, and on which nothing is answered here."""
+    async def look(self) -> None:
+        """Read what was not heard: something was published while this server did not listen."""
+        for feed in list(self._feeds.values()):
+            if feed.has_log and not feed.is_local:
+                feed.mend("refill")
+
+    def look_for_unheard(self) -> None:
+        for feed in list(self._feeds.values()):
+            if feed.is_unheard_for(UNHEARD_SECONDS):
+                feed.mend("refill")
+
+    # Redis comes and goes
+
+    def _redis_changed(self, state: State) -> None:
+        if state == "local":
+            for feed in list(self._feeds.values()):
+                feed.lose_redis()
+
+    @property
+    def wanting(self) -> bool:
+        return bool(self._diverged) or self._all_diverged
+
+    async def repair(self, link: Link) -> None:
+        """What was told here while Redis was away is missing in its logs: they begin anew. Raises
+        ``RedisAway``."""
+        if self._all_diverged:
+            await SharedLogs.drop_all(link)
+            self._all_diverged = False
+        for conversation_id in list(self._diverged):
+            await SharedLogs.drop(link, conversation_id)
+            self._diverged.discard(conversation_id)
+        for feed in list(self._feeds.values()):
+            if feed.is_local:
+                feed.mend("rejoin")
+
+    # Their life
+
+    def let_go(
+        self, idle_since: float, shared_idle_since: float, is_ours: Callable[[str], bool]
+    ) -> None:
+        """Drop the logs that nobody follows, and on which nothing is answered here: what is shared
+        is kept in Redis, what is local only here, and so for longer."""
         idle = [
             feed
             for feed in self._feeds.values()
-            if not feed.readers and not any(is_ours(turn_id) for turn_id in feed.log.live)
+            if not feed.readers
+            and not feed.is_busy
+            and not (feed.has_log and any(map(is_ours, feed.log.live)))
         ]
-        idle.sort(key=lambda feed: feed.idle_since, reverse=True)
-        chars = 0
+        idle.sort(key=lambda feed: feed.readers.idle_since, reverse=True)
+        size = 0
         for place, feed in enumerate(idle):
-            chars += feed.log.chars
-            is_surplus = place >= MAX_IDLE_LOGS or chars > MAX_IDLE_CHARS
-            if is_surplus or feed.idle_since < idle_since:
-                del self._feeds[feed.log.conversation_id]
+            size += feed.log.size if feed.has_log else 0
+            is_surplus = place >= MAX_IDLE_LOGS or size > MAX_IDLE_SIZE
+            since = idle_since if feed.is_local else shared_idle_since
+            if is_surplus or feed.readers.idle_since < since:
+                self._drop(feed)
+
+    def _drop(self, feed: Feed) -> None:
+        del self._feeds[feed.id]
+        feed.close()
+        if feed.has_diverged:
+            self._note_diverged(feed.id)
+
+    def _note_diverged(self, conversation_id: str) -> None:
+        if self.shared is None:
+            return
+        if len(self._diverged) >= MAX_DIVERGED:
+            self._all_diverged = True
+            self._diverged.clear()
+        self._diverged.add(conversation_id)
+        self.shared.repair_soon()
+
+    def _feed(self, conversation_id: str) -> Feed:
+        feed = self._feeds.get(conversation_id)
+        if feed is None:
+            feed = self._feeds[conversation_id] = Feed(
+                conversation_id,
+                checkpoints=self._checkpoints,
+                memory=self._memory,
+                shared=self.shared,
+                deliver=self._deliver,
+                tasks=self._tasks,
+                forget=self.forget,
+            )
+        return feed
 
 
-def _reaches(position: Position, known: Position) -> bool:
-    return position.turn >= known.turn and position.answers >= known.answers
-
-
-def _nothing() -> None:
-    """The connection has ended: there is nobody to tell."""
+def _reaches(feed: Feed, known: Position) -> bool:
+    position = feed.log.position
+    return position.revision > known.revision or position.covers(known)

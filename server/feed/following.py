@@ -1,4 +1,4 @@
-"""One conversation's log and those who follow it.
+"""Those who follow a conversation.
 
 A reader is *held* while it is given the past: what is published meanwhile waits, and follows its
 verdict in order.
@@ -7,7 +7,7 @@ verdict in order.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from memory.records import Transcript
 from server import protocol
 from server.connections import Connection, Deliver
-from server.feed.log import Event, Log, Moment
+from server.feed.log import Entry, Moment
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -44,58 +44,96 @@ class Reader:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.holds = 0
-        self.held: list[Event] = []
+        self.held: list[Entry] = []
 
 
-class Feed:
-    """One conversation's log and its readers."""
+class Hold:
+    """One reader's wait for its verdict. Of two at once, the later one's past is what it is told:
+    its cursor is the newer."""
 
-    def __init__(self, log: Log, deliver: Deliver) -> None:
-        self.log = log
-        self.readers: dict[str, Reader] = {}
+    def __init__(self, readers: Readers, reader: Reader, *, is_new: bool) -> None:
+        self._readers = readers
+        self._reader = reader
+        self._is_new = is_new
+        self._waiting = reader.held
+        self._given = 0
+        reader.holds += 1
+        self._mine: list[Entry] = []
+        reader.held = self._mine
+
+    def restart(self) -> None:
+        """Its past is told as of now: what has happened since the hold is in that."""
+        if self._reader.held is self._mine:
+            self._mine.clear()
+            self._given = 0
+
+    def precede(self, missed: list[Entry]) -> None:
+        """What the reader missed comes before what has happened since the hold."""
+        if self._reader.held is self._mine:
+            self._mine[:0] = missed
+            self._given += len(missed)
+
+    def release(self) -> None:
+        self._readers.let_on(self._reader)
+
+    def withdraw(self) -> None:
+        """As if it had not been; a reader that was on the feed stays there without a gap."""
+        if self._is_new:
+            self._readers.leave(self._reader.connection.sid)
+            return
+        if self._reader.held is self._mine:
+            self._reader.held = self._waiting + self._mine[self._given :]
+        self._readers.let_on(self._reader)
+
+
+class Readers:
+    """The readers of one conversation."""
+
+    def __init__(self, deliver: Deliver) -> None:
         self.idle_since = time.monotonic()
         self._deliver = deliver
+        self._readers: dict[str, Reader] = {}
 
-    def publish(self, event: Event | None) -> None:
-        if event is None:
-            return
+    def __bool__(self) -> bool:
+        return bool(self._readers)
+
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._readers
+
+    def __iter__(self) -> Iterator[Reader]:
+        return iter(list(self._readers.values()))
+
+    def tell(self, entry: Entry) -> None:
+        self.idle_since = time.monotonic()
         live = []
-        for sid, reader in self.readers.items():
+        for sid, reader in self._readers.items():
             if reader.holds:
-                reader.held.append(event)
+                reader.held.append(entry)
             else:
                 live.append(sid)
-        self._deliver(event[1], event[2], live)
-        self.idle_since = time.monotonic()
+        if live:
+            self._deliver(entry.name, entry.payload, live)
 
-    def hold(self, connection: Connection, missed: list[Event]) -> Reader:
-        """Put it on the feed, held, to be told what it missed and what comes."""
-        reader = self.readers.setdefault(connection.sid, Reader(connection))
-        reader.holds += 1
-        reader.held = missed
-        return reader
+    def hold(self, connection: Connection) -> Hold:
+        """Put it on the feed, held."""
+        is_new = connection.sid not in self._readers
+        reader = self._readers.setdefault(connection.sid, Reader(connection))
+        return Hold(self, reader, is_new=is_new)
 
-    def release(self, reader: Reader) -> None:
+    def let_on(self, reader: Reader) -> None:
+        """One hold less; with the last, it is told what has waited."""
         sid = reader.connection.sid
-        if self.readers.get(sid) is not reader:
+        if self._readers.get(sid) is not reader:
             return
         reader.holds -= 1
         if not reader.holds:
             held, reader.held = reader.held, []
-            for _, name, payload in held:
-                self._deliver(name, payload, [sid])
+            for entry in held:
+                self._deliver(entry.name, entry.payload, [sid])
 
-    def renew(self, log: Log, transcript: Transcript) -> None:
-        """Go on with another log; its beginning is told as a snapshot."""
-        self.log = log
-        moment = log.moment()
-        snapshot = {
-            "conversation_id": log.conversation_id,
-            "cursor": moment.cursor,
-            "messages": shown(log.conversation_id, moment, transcript),
-            "turns": moment.turns,
-        }
-        self.publish((log.number, "conversation:snapshot", snapshot))
+    def leave(self, sid: str) -> None:
+        if self._readers.pop(sid, None) is not None:
+            self.idle_since = time.monotonic()
 
 
 def shown(conversation_id: str, moment: Moment, transcript: Transcript) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
-"""A conversation's feed: one ordered log of events, and those who follow it.
+"""One conversation's log: the rules by which it takes events, and what it knows by them.
 
-The log begins with a checkpoint of the store: what was announced already, and which turns are open.
-From there it knows, without asking anybody, what a snapshot at any of its cursors must hold; so a
-reader is given every event once, whichever moment it comes in at. Free of I/O: feeds.py beside it
-reads the store and the memory for it, and writes to the connections.
+From a checkpoint on, a log knows without asking anybody what a snapshot at its cursor must hold; so
+a reader is given every event once, whichever moment it comes in at. Free of I/O.
+
+The same rules decide in two places: here, where the log is this process's own because Redis is
+away, and in ``scripts/rules.lua``, where it is shared by all servers. A shared log's entries are
+*heard* here: what has been taken there is taken.
 
 The cursor is ``{epoch}-{number}``; an epoch is new whenever the log is.
 """
@@ -13,106 +15,147 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
-from memory.records import ENDED, Message, Position, Turn, answer_of, question_of
-from server import protocol
+from memory.records import ENDED, Message, Position, Turn
+from server.feed.events import Event, Rule
+from server.feed.keys import MAX_BYTES, MAX_EVENTS
 
-# What a reader may have missed and still be given as events; beyond it, a snapshot.
-MAX_EVENTS = 4096
-MAX_EVENT_CHARS = 2_000_000
+Verdict = Literal["take", "skip", "stale", "behind", "lost"]
+"""What becomes of an event: ``take`` it; ``skip`` it, the log has it; ``stale``, a later attempt or
+nobody at all has the turn; ``behind``, an earlier turn must be announced first; ``lost``, the log
+lacks something that was never told, and must begin anew."""
 
-_CURSOR = re.compile(r"([0-9a-f]{12})-(\d{1,15})")
+_CURSOR = re.compile(r"(\d{1,16})-(\d{1,15})")
 
-Event = tuple[int, str, dict[str, Any]]
+
+TOLD = ("created", "queued", "running")
+
+
+class Entry(NamedTuple):
+    """An event in its place, as readers are given it."""
+
+    number: int
+    name: str
+    payload: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """About what it takes in memory."""
+        text = self.payload.get("text")
+        if isinstance(text, str):
+            return 100 + len(text)
+        message = self.payload.get("message")
+        return 300 + (len(message["content"]) if message else 0)
 
 
 class LiveTurn:
     """A turn that was announced and has not ended: what a snapshot shows of it."""
 
-    __slots__ = ("attempt", "id", "n", "next_index", "status", "text")
+    __slots__ = ("attempt", "id", "n", "next_index", "place", "status", "text")
 
-    def __init__(self, turn: Turn) -> None:
-        self.id = turn.id
-        self.n = turn.n
-        self.status = turn.status
-        self.attempt = turn.attempt
-        self.text: list[str] = []
-        self.next_index = 0
+    def __init__(
+        self,
+        turn_id: str,
+        n: int,
+        place: int,
+        status: Literal["created", "queued", "running"] = "created",
+        attempt: int = 0,
+        text: Iterable[str] = (),
+        next_index: int = 0,
+    ) -> None:
+        self.id = turn_id
+        self.n = n
+        self.place = place
+        self.status = status
+        self.attempt = attempt
+        self.text = list(text)
+        self.next_index = next_index
+
+    @property
+    def told(self) -> tuple[int, int, int]:
+        """How much of it was told; comparable."""
+        return self.attempt, TOLD.index(self.status), self.next_index
 
     def differs(self, stored: Turn | None) -> bool:
         """Whether the store knows of more. An end is told by whoever concludes the turn."""
         if stored is None:
             return True
         is_open = stored.status not in ENDED
-        return is_open and (stored.status, stored.attempt) != (self.status, self.attempt)
+        shown = "running" if self.status == "running" else "queued"
+        return is_open and (stored.status, stored.attempt) != (shown, self.attempt)
 
     def shape(self) -> dict[str, Any]:
         return {
             "id": self.id,
-            "status": self.status,
+            "status": "running" if self.status == "running" else "queued",
             "attempt": self.attempt,
             "text": "".join(self.text),
             "next_index": self.next_index,
         }
 
 
+class Checkpoint(NamedTuple):
+    """Where a log begins."""
+
+    n: int
+    """The number of the last turn that was announced."""
+    position: Position
+    """What the announced transcript has: the last question's place, and how many answers."""
+    live: list[LiveTurn]
+
+
 class Moment:
     """What had been announced at one cursor, and which turns were open then."""
 
-    __slots__ = ("cursor", "open", "position", "turns")
+    __slots__ = ("cursor", "number", "open", "position", "turns")
 
     def __init__(self, log: Log) -> None:
         self.cursor = log.cursor
+        self.number = log.number
         self.position = log.position
-        self.open = {turn.n for turn in log.live.values()}
+        self.open = {turn.place for turn in log.live.values()}
         self.turns = [turn.shape() for turn in log.live.values()]
 
     def holds(self, message: Message) -> bool:
         """False for a message that follows as an event after this moment."""
-        n = ((message.seq or 0) + 1) // 2
-        return n <= self.position.turn and not (message.type == "ai" and n in self.open)
+        place = ((message.seq or 0) + 1) // 2
+        is_told = message.type != "ai" or place not in self.open
+        return place <= self.position.turn and is_told
 
 
 class Log:
-    """The ordered events of one conversation, from a checkpoint on.
+    """The ordered events of one conversation, from a checkpoint on."""
 
-    ``position`` is what has been announced: the last question, and how many answers.
-    """
-
-    def __init__(self, conversation_id: str, position: Position, open_turns: list[Turn]) -> None:
+    def __init__(
+        self,
+        conversation_id: str,
+        checkpoint: Checkpoint,
+        *,
+        epoch: str | None = None,
+        number: int = 0,
+        most_events: int = MAX_EVENTS,
+    ) -> None:
+        """``most_events`` are kept for those who come back with a cursor."""
         self.conversation_id = conversation_id
-        self.epoch = secrets.token_hex(6)
-        self.number = 0
-        # A turn later than the position is not announced yet: it will say so itself.
-        self.live = {
-            turn.id: LiveTurn(turn)
-            for turn in open_turns
-            if turn.status not in ENDED and turn.n <= position.turn
-        }
-        for turn in open_turns:
-            if turn.status in ENDED and (turn.answers or 0) > position.answers:
-                # It ended after the position was read, and is not told as an event any more.
-                position = msgspec.structs.replace(position, answers=turn.answers)
-        self.position = position
+        self.epoch = epoch or new_epoch()
+        self.number = number
+        self.n, self.position, live = checkpoint
+        self.live = {turn.id: turn for turn in live}
         self.turning = 0
         """Rises with every event but the deltas."""
-        self._events: deque[Event] = deque()
-        self._chars = 0
-
-    def take_over(self, earlier: Log) -> None:
-        """Go on with what an earlier log has heard of the answers that still run."""
-        for turn_id, live in self.live.items():
-            heard = earlier.live.get(turn_id)
-            if heard is not None and (heard.attempt, heard.status) == (live.attempt, live.status):
-                self.live[turn_id] = heard
+        self._before = ("", 0)
+        self._most = most_events
+        self._entries: deque[Entry] = deque()
+        self._size = 0
 
     @property
-    def chars(self) -> int:
+    def size(self) -> int:
         """About what its events take in memory."""
-        return self._chars
+        return self._size
 
     @property
     def cursor(self) -> str:
@@ -121,103 +164,173 @@ class Log:
     def moment(self) -> Moment:
         return Moment(self)
 
-    def since(self, cursor: str | None) -> list[Event] | None:
-        """The events after ``cursor``; None when the log cannot prove that these are all."""
-        match = _CURSOR.fullmatch(cursor or "")
-        if match is None or match[1] != self.epoch:
-            return None
-        number = int(match[2])
-        first = self._events[0][0] if self._events else self.number + 1
-        if not first - 1 <= number <= self.number:
-            return None
-        return [event for event in self._events if event[0] > number]
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.n, self.position, list(self.live.values()))
 
-    def append(self, name: str, fields: dict[str, Any]) -> Event:
-        self.number += 1
-        self.turning += name != "turn:delta"
-        payload = {"conversation_id": self.conversation_id, "cursor": self.cursor, **fields}
-        event = (self.number, name, payload)
-        self._events.append(event)
-        self._chars += _size(payload)
-        while len(self._events) > MAX_EVENTS or self._chars > MAX_EVENT_CHARS:
-            self._chars -= _size(self._events.popleft()[2])
-        return event
+    def tells_the_same_as(self, other: Log) -> bool:
+        """Whether a reader of the one has been told exactly what a reader of the other has."""
+        return (
+            (self.n, self.position) == (other.n, other.position)
+            and self.live.keys() == other.live.keys()
+            and all(live.told == other.live[turn_id].told for turn_id, live in self.live.items())
+        )
 
-    def lacks(self, turn: Turn) -> bool:
-        """Whether something before ``turn`` happened on another server and was never told here."""
-        if turn.n > self.position.turn + 1:
+    def lacks(self, known: Log) -> bool:
+        """Whether something has been told by ``known`` that this log has not."""
+        if self.n < known.n or self.position.revision < known.position.revision:
             return True
-        # A turn that has run began when all before it had ended. One stopped in line has not.
-        return turn.attempt > 0 and any(live.n < turn.n for live in self.live.values())
+        if self.position.revision == known.position.revision and not self.position.covers(
+            known.position
+        ):
+            return True
+        for turn_id, live in self.live.items():
+            there = known.live.get(turn_id)
+            if there is None and live.n <= known.n:
+                return True  # it has ended
+            if there is not None and live.told < there.told:
+                return True
+        return False
 
-    # Each of the following gives the event, or None where the log has it already: what a takeover
-    # or a repeated call says again is said to nobody twice.
-
-    def created(self, turn: Turn) -> Event | None:
-        if turn.n <= self.position.turn:
+    def since(self, cursor: str | None) -> list[Entry] | None:
+        """The entries after ``cursor``; None where it can't be proved that these are all."""
+        number = self.number_of(cursor)
+        if number is None:
             return None
-        self.position = msgspec.structs.replace(self.position, turn=turn.n)
-        self.live[turn.id] = LiveTurn(turn)
-        shape = protocol.message_shape(self.conversation_id, question_of(turn))
-        return self.append("message:created", {"message": shape})
-
-    def queued(self, turn: Turn) -> Event | None:
-        live = self.live.get(turn.id)
-        if live is None or live.status != "queued":
+        first = self._entries[0].number if self._entries else self.number + 1
+        if number < first - 1:
             return None
-        return self.append(
-            "turn:queued", {"turn_id": turn.id, "message_id": turn.question.message_id}
-        )
+        return [entry for entry in self._entries if entry.number > number]
 
-    def started(self, turn: Turn) -> Event | None:
-        live = self.live.get(turn.id)
-        if live is None or turn.attempt < live.attempt:
+    def number_of(self, cursor: str | None) -> int | None:
+        """The number in a cursor that this log may have given."""
+        match = _CURSOR.fullmatch(cursor or "")
+        if match is None:
             return None
-        self.live[turn.id] = live = LiveTurn(turn)
-        live.status = "running"
-        return self.append(
-            "turn:started",
-            {
-                "turn_id": turn.id,
-                "attempt": turn.attempt,
-                "message_id": turn.question.message_id,
-            },
-        )
+        epoch, number = match[1], int(match[2])
+        if epoch == self.epoch and number <= self.number:
+            return number
+        return number if epoch == self._before[0] and number <= self._before[1] else None
 
-    def delta(self, turn: Turn, index: int, text: str) -> Event | None:
-        live = self.live.get(turn.id)
-        if live is None or live.attempt != turn.attempt or live.next_index != index:
-            return None
-        live.text.append(text)
-        live.next_index = index + 1
-        return self.append(
-            "turn:delta",
-            {"turn_id": turn.id, "attempt": turn.attempt, "index": index, "text": text},
-        )
+    def fork(self, epoch: str) -> None:
+        """Go on under another epoch: what was told before it is the same in both."""
+        self._before = (self.epoch, self.number)
+        self.epoch = epoch
 
-    def ended(self, turn: Turn) -> Event | None:
-        if self.live.pop(turn.id, None) is None:
-            return None
-        if turn.answers is not None and turn.answers > self.position.answers:
-            self.position = msgspec.structs.replace(self.position, answers=turn.answers)
-        message = answer_of(turn)
-        shape = message and protocol.message_shape(self.conversation_id, message)
-        fields: dict[str, Any] = {"turn_id": turn.id, "message": shape}
-        if turn.status == "failed" and turn.error is not None:
-            error = turn.error
-            fields["error"] = {
-                "code": error.code,
-                "message": error.message,
-                "retryable": error.retryable,
-            }
-        if turn.status == "completed" and turn.answer is not None and turn.answer.usage:
-            fields["usage"] = turn.answer.usage
-        return self.append(f"turn:{turn.status}", fields)
+    def append(self, event: Event) -> tuple[Verdict, Entry | None]:
+        """Take an event if the rules allow it."""
+        verdict = self._verdict(event.rule)
+        if verdict != "take":
+            return verdict, None
+        return verdict, self.hear(self.number + 1, event.name, event.rule, event.fields)
+
+    def hear(self, number: int, name: str, rule: Rule, fields: dict[str, Any]) -> Entry:
+        """Take an event that has been taken by the log that this one follows."""
+        self.number = number
+        self.turning += rule[0] != "delta"
+        follow = self._FOLLOW.get(rule[0])
+        if follow is not None:  # else it is of a newer version, and is only passed on
+            follow(self, rule, fields)
+        payload = {"conversation_id": self.conversation_id, "cursor": self.cursor, **fields}
+        entry = Entry(number, name, payload)
+        self._entries.append(entry)
+        self._size += entry.size
+        while len(self._entries) > self._most or self._size > MAX_BYTES:
+            self._size -= self._entries.popleft().size
+        return entry
+
+    # The rules. Each stands once more in scripts/rules.lua.
+
+    def _verdict(self, rule: Rule) -> Verdict:
+        kind, n, turn_id, *rest = rule
+        if kind in ("created", "removed"):
+            return self._verdict_on_a_new_turn(rule)
+        live = self.live.get(turn_id)
+        if live is None:
+            if n > self.n:
+                return "behind"
+            return "stale" if kind in ("started", "delta") else "skip"
+        if kind == "queued":
+            return "take" if live.status == "created" else "skip"
+        if kind == "started":
+            (attempt,) = rest
+            if attempt <= live.attempt:
+                return "skip" if attempt == live.attempt else "stale"
+            # A turn begins when all before it have ended: then an end was never told.
+            earlier = any(other.n < n for other in self.live.values())
+            return "lost" if earlier else "take"
+        if kind == "delta":
+            attempt, index = rest
+            if attempt < live.attempt:
+                return "stale"
+            if attempt > live.attempt or live.status != "running":
+                return "lost"
+            if index < live.next_index:
+                return "skip"
+            return "take" if index == live.next_index else "lost"
+        return "take"
+
+    def _verdict_on_a_new_turn(self, rule: Rule) -> Verdict:
+        kind, n = rule[0], rule[1]
+        if n <= self.n:
+            return "skip"
+        if n > self.n + 1:
+            return "behind"
+        if kind == "removed":
+            revision: int = rule[4]
+            if revision <= self.position.revision:
+                return "skip"
+            return "take" if revision == self.position.revision + 1 else "lost"
+        return "take"
+
+    # What follows from an event that was taken
+
+    def _created(self, rule: Rule, _: dict[str, Any]) -> None:
+        _, n, turn_id, place = rule
+        self.n = n
+        self.position = msgspec.structs.replace(self.position, turn=place)
+        self.live[turn_id] = LiveTurn(turn_id, n, place)
+
+    def _removed(self, rule: Rule, _: dict[str, Any]) -> None:
+        _, n, turn_id, place, revision, answers, asks = rule
+        for live in list(self.live.values()):
+            if live.place >= place:
+                del self.live[live.id]
+        turn = place - 1 if asks else place
+        self.position = Position(revision=revision, turn=turn, answers=answers)
+        if not asks:
+            self.n = n
+            self.live[turn_id] = LiveTurn(turn_id, n, place)
+
+    def _queued(self, rule: Rule, _: dict[str, Any]) -> None:
+        self.live[rule[2]].status = "queued"
+
+    def _started(self, rule: Rule, _: dict[str, Any]) -> None:
+        live = self.live[rule[2]]
+        live.status, live.attempt = "running", rule[3]
+        live.text, live.next_index = [], 0
+
+    def _delta(self, rule: Rule, fields: dict[str, Any]) -> None:
+        live = self.live[rule[2]]
+        live.text.append(fields["text"])
+        live.next_index = rule[4] + 1
+
+    def _ended(self, rule: Rule, _: dict[str, Any]) -> None:
+        self.live.pop(rule[2], None)
+        answers = rule[3]
+        if answers is not None and answers > self.position.answers:
+            self.position = msgspec.structs.replace(self.position, answers=answers)
+
+    _FOLLOW: ClassVar[dict[str, Callable[[Log, Rule, dict[str, Any]], None]]] = {
+        "created": _created,
+        "removed": _removed,
+        "queued": _queued,
+        "started": _started,
+        "delta": _delta,
+        "ended": _ended,
+    }
 
 
-def _size(payload: dict[str, Any]) -> int:
-    text = payload.get("text")
-    if isinstance(text, str):
-        return 100 + len(text)
-    message = payload.get("message")
-    return 300 + (len(message["content"]) if message else 0)
+def new_epoch() -> str:
+    """Unlike any other: a cursor can never fit the wrong log. Digits that Redis and a double in Lua
+    can hold."""
+    return str(secrets.randbelow(2**52) + 1)

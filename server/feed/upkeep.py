@@ -6,28 +6,50 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
-from memory.errors import Unavailable
+from memory.errors import NotFound, Unavailable
+from memory.records import Position
 from server.feed.feeds import Feeds
 from server.tasks import again_and_again
 
 log = logging.getLogger(__name__)
 
-# A log that nobody follows is kept this long, for those who come back with a cursor.
+# A log that nobody follows is kept this long, for those who come back with a cursor; a shared one
+# is in Redis all the same.
 IDLE_SECONDS = 300.0
-SWEEP_SECONDS = 15.0
+SHARED_IDLE_SECONDS = 10.0
+SWEEP_SECONDS = 5.0
 
-# How old news of an answer on another server may be. One read a second for each such conversation.
+# How old news of an answer on another server may be while Redis is away. One read a second for each
+# such conversation.
 LOOK_SECONDS = 1.0
+
+# How often what was told is held against the store, where nothing else would show that something
+# was told to nobody: all that is followed in one read. What is missing twice in a row is missing.
+COMPARE_SECONDS = 3.0
+
+UNHEARD_SECONDS = 0.25
+
+Positions = Callable[[Collection[str]], Awaitable[Mapping[str, Position]]]
 
 
 class Upkeep:
-    """``is_ours`` tells whether this server answers a turn, or keeps it waiting."""
+    """``is_ours`` tells whether this server answers a turn, or keeps it waiting; ``gone`` is called
+    with a conversation that was deleted by another server."""
 
-    def __init__(self, feeds: Feeds, is_ours: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        feeds: Feeds,
+        is_ours: Callable[[str], bool],
+        positions: Positions,
+        gone: Callable[[str], None],
+    ) -> None:
         self._feeds = feeds
         self._is_ours = is_ours
+        self._positions = positions
+        self._gone = gone
+        self._lacking: set[str] = set()
 
     async def look_elsewhere_forever(self) -> None:
         await again_and_again(self.look_elsewhere, lambda: LOOK_SECONDS * random.uniform(0.8, 1.2))
@@ -40,7 +62,44 @@ class Upkeep:
         except Unavailable:
             log.debug("What other servers do can't be seen: the store is away.")
 
+    async def compare_forever(self) -> None:
+        await again_and_again(
+            self.compare,
+            lambda: (
+                random.uniform(0.8, 1.2)
+                * (COMPARE_SECONDS if self._feeds.state == "shared" else LOOK_SECONDS)
+            ),
+        )
+
+    async def compare(self) -> None:
+        """Begin logs anew that lack what the store has: it was told to nobody."""
+        followed = self._feeds.followed()
+        try:
+            known = await self._positions(followed) if followed else {}
+        except Unavailable:
+            log.debug("What was told can't be compared: the store is away.")
+            return
+        lacking = set()
+        for conversation_id in followed:
+            position = known.get(conversation_id)
+            if position is None:
+                self._gone(conversation_id)
+            elif self._feeds.lacks(conversation_id, position):
+                lacking.add(conversation_id)
+        for conversation_id in lacking & self._lacking:
+            try:
+                await self._feeds.renew(conversation_id)
+            except (NotFound, Unavailable):
+                continue
+        self._lacking = lacking - self._lacking
+
+    async def look_for_unheard_forever(self) -> None:
+        while True:
+            await asyncio.sleep(UNHEARD_SECONDS)
+            self._feeds.look_for_unheard()
+
     async def let_go_forever(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self._feeds.let_go(time.monotonic() - IDLE_SECONDS, self._is_ours)
+            now = time.monotonic()
+            self._feeds.let_go(now - IDLE_SECONDS, now - SHARED_IDLE_SECONDS, self._is_ours)

@@ -32,6 +32,7 @@ from memory.records import (
     Position,
     Question,
     Turn,
+    current,
     derived_id,
     question_of,
 )
@@ -131,7 +132,7 @@ class Acceptance:
 
     async def _repeated(self, turn: Turn, conversation: Conversation) -> Accepted:
         if turn.open:  # it may have been accepted on another server, or never been announced
-            await self._feeds.created(turn)
+            self._feeds.created(turn)
         return Accepted(turn, conversation)
 
     async def _insert(
@@ -141,30 +142,33 @@ class Acceptance:
         for _ in range(MAX_COLLISIONS):
             # The last first: what opens in between then has a number that the insert collides with.
             last = await self._turns.last(conversation.id)
-            earlier = await self._turns.open_turns(conversation.id)
+            earlier = current(await self._turns.open_turns(conversation.id))
             if earlier and call.if_busy == "reject":
                 raise Busy
             if self._max_waiting and len(earlier) > self._max_waiting:
                 raise Busy("Too many messages are waiting for an answer.")
-            number = last.n + 1 if last else 1
-            turn = self._new_turn(conversation, call, number, runs=has_room and not earlier)
+            turn = self._new_turn(conversation, call, last, runs=has_room and not earlier)
             try:
-                await self._turns.insert(turn, lease_ms=self._answering.lease_ms)
+                # With nothing before it, it waits for room only: any server may have some.
+                is_free = turn.status == "queued" and not earlier
+                lease_ms = 0 if is_free else self._answering.lease_ms
+                await self._turns.insert(turn, lease_ms=lease_ms)
             except (DuplicateNumber, DuplicateRunning):
                 continue
             return turn, earlier
         raise Unavailable("The conversation is too busy to place a message.")
 
     def _new_turn(
-        self, conversation: Conversation, call: SendMessage, number: int, *, runs: bool
+        self, conversation: Conversation, call: SendMessage, last: Turn | None, *, runs: bool
     ) -> Turn:
         at = now_ms()
         return Turn(
             id=derived_id("turn", conversation.user_id, call.message_id),
             conversation_id=conversation.id,
             user_id=conversation.user_id,
-            n=number,
-            revision=conversation.position.revision,
+            n=last.n + 1 if last else 1,
+            place=last.place + 1 if last else 1,
+            revision=last.revision if last else 0,
             question=Question(message_id=call.message_id, content=call.content, created_at=at),
             digest=digest_of(conversation.id, call.content),
             accepted="running" if runs else "queued",
@@ -181,12 +185,12 @@ class Acceptance:
         except NotFound:
             await self._turns.remove(turn)
             raise
-        position = Position(revision=turn.revision, turn=turn.n)
+        position = Position(revision=turn.revision, turn=turn.place)
         await self._memory.remember(turn.conversation_id, question_of(turn), position)
-        await self._feeds.created(turn)
+        self._feeds.created(turn)
         if turn.status == "queued":
             self._answering.keep(turn)
-            await self._feeds.queued(turn)
+            self._feeds.queued(turn)
         return conversation
 
     async def _wait_in_line(self, turn: Turn, earlier: list[Turn], call: SendMessage) -> None:

@@ -10,9 +10,11 @@ once there is room. Whoever comes new does not pass it.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -30,8 +32,10 @@ from memory.records import (
     Turn,
     TurnError,
     answer_of,
+    current,
 )
 from server.feed.feeds import Feeds
+from server.signals import Signals
 from server.stores import ConversationStore, TurnStore
 from server.tasks import Tasks
 from server.turns.run import Run
@@ -40,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # How long a stop's answer waits for the end of the turn.
 STOP_SECONDS = 2.0
+# How often it looks meanwhile, where another server runs it.
+STOP_LOOK_SECONDS = 0.05
 
 # Conversations looked at again in one sweep, of those that wait for no run of this server.
 MAX_LOOKS = 100
@@ -62,6 +68,7 @@ class Answering:
         memory: Memory,
         feeds: Feeds,
         agent: Agent,
+        signals: Signals,
         owner: str,
         lease_ms: int,
         max_running: int,
@@ -70,11 +77,15 @@ class Answering:
         self.owner = owner
         self.lease_ms = lease_ms
         self.draining = False
+        self.outcomes: Counter[str] = Counter()
+        """Of the turns that ended here; and below, how many were another server's before."""
+        self.taken_over = 0
         self._conversations = conversations
         self._turns = turns
         self._memory = memory
         self._feeds = feeds
         self._agent = agent
+        self._signals = signals
         self._max_running = max_running
         self._max_attempts = max_attempts
         self._runs: dict[str, Run] = {}
@@ -110,8 +121,17 @@ class Answering:
     def holds(self, turn_id: str) -> bool:
         return turn_id in self._runs or turn_id in self._waiting
 
+    def answers(self, conversation_id: str) -> bool:
+        """Whether something is being said here in this conversation."""
+        return any(run.turn.conversation_id == conversation_id for run in self._runs.values())
+
     def runs(self, turn_id: str) -> Run | None:
         return self._runs.get(turn_id)
+
+    def said(self, turn_id: str) -> tuple[int, str, int] | None:
+        """What was told of a turn that runs here: attempt, text, the index of the next delta."""
+        run = self._runs.get(turn_id)
+        return run.said() if run is not None else None
 
     def begin(self, turn: Turn, position: Position, *, leased_at: float) -> None:
         """Run a turn that this server has claimed or accepted as running.
@@ -127,11 +147,28 @@ class Answering:
             feeds=self._feeds,
             turns=self._turns,
             lease_until=leased_at + self.lease_ms / 1000,
+            doubted=self._verify_soon,
         )
         if turn.stop_requested:
             run.stop()  # of an earlier attempt, whose server died before it saw it
         self._runs[turn.id] = run
         self._tasks.start(self._run(run), f"turn {turn.id}")
+
+    def _verify_soon(self, run: Run) -> None:
+        self._tasks.start(self._verify(run), f"doubt {run.turn.id}")
+
+    async def _verify(self, run: Run) -> None:
+        """The feed's log takes a run for one that is over: it is, or the log is wrong."""
+        held = run.turn
+        try:
+            turn = await self._turns.get(held.conversation_id, held.id)
+            as_held = ("running", held.attempt, held.owner)
+            if turn is None or (turn.status, turn.attempt, turn.owner) != as_held:
+                run.abandon()
+            elif not turn.superseded and run.holds():
+                await self._feeds.renew(held.conversation_id)
+        except (NotFound, Unavailable):
+            log.debug("Whether a turn is still held can't be seen.", extra={"turn_id": held.id})
 
     def keep(self, turn: Turn) -> None:
         """A turn accepted here waits for its conversation."""
@@ -145,6 +182,7 @@ class Answering:
                 del self._runs[run.turn.id]
                 run.ended.set()
             if ended is not None:
+                self.outcomes[ended.status] += 1
                 await self.conclude(ended)
         except Unavailable:
             log.warning(
@@ -165,7 +203,9 @@ class Answering:
         # for the lock, not for a turn.
         async with self._feeds.announcing.holding(turn.conversation_id):
             if answer is not None:
-                position = Position(revision=turn.revision, turn=turn.n, answers=turn.answers or 0)
+                position = Position(
+                    revision=turn.revision, turn=turn.place, answers=turn.answers or 0
+                )
                 await self._memory.remember(turn.conversation_id, answer, position)
             await self._feeds.ended(turn)
             try:
@@ -181,9 +221,25 @@ class Answering:
         await self.advance(turn.conversation_id)
 
     async def advance(self, conversation_id: str) -> None:
-        """Begin the conversation's earliest open turn, if it waits, once there is room for it."""
+        """Begin the conversation's earliest open turn, if it waits, once there is room for it:
+        here, or on another server, if one has room before."""
         self._ready[conversation_id] = None
         await self._fill()
+        if conversation_id in self._ready:
+            await self._share(conversation_id)
+
+    async def _share(self, conversation_id: str) -> None:
+        """There is no room here: what waits is left to whoever has some."""
+        shared = [
+            turn.id for turn in self._waiting.values() if turn.conversation_id == conversation_id
+        ]
+        for turn_id in shared:
+            del self._waiting[turn_id]
+        try:
+            await self._turns.renew(shared, self.owner, lease_ms=0)
+        except Unavailable:
+            log.debug("The leases of what is shared end by themselves: the store is away.")
+        self._signals.send("work")
 
     async def look_again(self) -> None:
         """Advance the conversations of turns that wait here though nothing of theirs runs here.
@@ -214,13 +270,26 @@ class Answering:
                 self._reserved -= 1
 
     async def _begin_next(self, conversation_id: str) -> None:
-        open_turns = await self._turns.open_turns(conversation_id)
+        open_turns = await self._settled(await self._turns.open_turns(conversation_id))
         if open_turns and open_turns[0].status == "queued":
             await self._claim(open_turns[0])
+
+    async def _settled(self, open_turns: list[Turn]) -> list[Turn]:
+        """Less what one of the others supersedes: its server died before it marked that."""
+        valid = current(open_turns)
+        if len(valid) == len(open_turns):
+            return open_turns
+        for turn in open_turns:
+            if turn.rewrites:
+                await self._turns.supersede(turn)
+        return valid
 
     async def adopt(self, turn: Turn) -> None:
         """Take on an open turn: claim and run it, or conclude it if only that is missing."""
         if turn.id in self._runs:
+            return
+        open_turns = await self._turns.open_turns(turn.conversation_id)
+        if turn.id not in {valid.id for valid in await self._settled(open_turns)}:
             return
         if turn.status in ENDED:
             await self.conclude(turn)
@@ -243,10 +312,13 @@ class Answering:
             return
         self._waiting.pop(turn.id, None)
         try:
+            if claimed.rewrites:  # its server may have died before it had superseded anything
+                await self._turns.supersede(claimed)
             conversation = await self._conversations.get(turn.conversation_id, turn.user_id)
         except NotFound:
             await self._turns.remove(claimed)
             return
+        self.taken_over += claimed.attempt > 1
         log.info(
             "A turn was claimed.",
             extra={
@@ -275,8 +347,8 @@ class Answering:
     async def stop(self, conversation_id: str, turn_id: str) -> Turn | None:
         """Stop a turn; as it is then. One that has ended stays as it is. None: no such turn.
 
-        A turn that runs here has ended when this returns, unless the store is slow to keep its
-        end; one that runs on another server ends when that server renews its lease.
+        The turn has ended when this returns, wherever it runs, unless its server or the store is
+        slow: a signal tells that server; where none comes, the next renewal of the lease does.
         """
         run = self._runs.get(turn_id)
         turn = await self._turns.request_stop(conversation_id, turn_id)
@@ -287,7 +359,24 @@ class Answering:
             turn = await self._turns.get(conversation_id, turn_id)
         elif turn is not None and turn.status in ENDED and turn.open:
             await self.conclude(turn)  # it was stopped while it waited; nobody runs it
+        elif turn is not None and turn.status == "running":
+            self._signals.send("stop", turn_id=turn_id)
+            turn = await self._ended_elsewhere(turn)
         return turn
+
+    async def _ended_elsewhere(self, turn: Turn) -> Turn | None:
+        """The turn once another server has ended it, or after a while as it is."""
+        end = time.monotonic() + STOP_SECONDS
+        found: Turn | None = turn
+        while found is not None and found.status not in ENDED and time.monotonic() < end:
+            await asyncio.sleep(STOP_LOOK_SECONDS)
+            found = await self._turns.get(turn.conversation_id, turn.id)
+        return found
+
+    def stop_here(self, turn_id: str) -> None:
+        """Another server was asked to stop this turn, and has noted that in the store."""
+        if (run := self._runs.get(turn_id)) is not None:
+            run.stop()
 
     def lost(self, turn_ids: Iterable[str]) -> None:
         """Leases of these are no longer this server's."""
@@ -323,8 +412,9 @@ class Answering:
             await self._turns.release(self.owner)
         except Unavailable:
             log.warning("Leases end by themselves: the store is away.")
+        self._signals.send("work")
 
 
 def position_at(conversation: Conversation, turn: Turn) -> Position:
     """Where the conversation stands with ``turn``, all before it being closed."""
-    return msgspec.structs.replace(conversation.position, turn=turn.n)
+    return msgspec.structs.replace(conversation.position, revision=turn.revision, turn=turn.place)

@@ -17,17 +17,25 @@ class Frames:
         self._send = send
         self._index = 0
         self._waiting: list[str] = []
-        self._said: list[str] = []
+        self._sent: list[str] = []
         self._last = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def text(self) -> str:
         """Everything added so far."""
-        return "".join(self._said)
+        return self.sent + "".join(self._waiting)
+
+    @property
+    def sent(self) -> str:
+        """What the frames so far add up to."""
+        return "".join(self._sent)
+
+    @property
+    def next_index(self) -> int:
+        return self._index
 
     def add(self, text: str) -> None:
-        self._said.append(text)
         self._waiting.append(text)
         if self._timer is not None:
             return
@@ -47,5 +55,6 @@ class Frames:
             text = "".join(self._waiting)
             self._waiting.clear()
             self._last = asyncio.get_running_loop().time()
-            self._send(self._index, text)
+            self._sent.append(text)
             self._index += 1
+            self._send(self._index - 1, text)

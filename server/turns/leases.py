@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
+from contextlib import suppress
 
 from memory.errors import Unavailable
 from memory.records import Turn
+from server.signals import Signals
 from server.stores import TurnStore
 from server.tasks import again_and_again
 from server.turns.answering import Answering
@@ -17,26 +20,36 @@ log = logging.getLogger(__name__)
 # A quarter of the lease leaves three tries before it is over.
 RENEWALS_PER_LEASE = 4
 RETRY_SECONDS = 0.2
-SWEEP_SECONDS = 1.0
 SWEEP_LIMIT = 100
+SHORTEST_PAUSE = 0.05
+# Where no signal can tell that a turn is to stop, the renewal does: as often as this.
+STOP_SECONDS = 0.8
 
 
 class Leases:
     """Renews and sweeps for as long as ``run`` runs."""
 
-    def __init__(self, answering: Answering, turns: TurnStore) -> None:
+    def __init__(
+        self, answering: Answering, turns: TurnStore, signals: Signals, *, sweep_seconds: float
+    ) -> None:
         self._answering = answering
         self._turns = turns
+        self._signals = signals
+        self._sweep_seconds = sweep_seconds
+        self._work = asyncio.Event()
+        """Another server has left some."""
+        signals.on("work", lambda _: self._work.set())
 
     async def renew_forever(self) -> None:
-        interval = self._answering.lease_ms / 1000 / RENEWALS_PER_LEASE
         pause = RETRY_SECONDS
 
         async def renew() -> None:
             nonlocal pause
             pause = RETRY_SECONDS
             if await self.renew():
-                pause = interval
+                pause = self._answering.lease_ms / 1000 / RENEWALS_PER_LEASE
+                if not self._signals.connected:
+                    pause = min(pause, STOP_SECONDS)
 
         await again_and_again(renew, lambda: pause)
 
@@ -62,8 +75,16 @@ class Leases:
         return True
 
     async def sweep_forever(self) -> None:
-        # Jitter, so that servers do not reach for the same turns at the same moment.
-        await again_and_again(self.sweep, lambda: SWEEP_SECONDS * random.uniform(0.7, 1.3))
+        async def sweep() -> None:
+            self._work.clear()
+            await self.sweep()
+            # Jitter, so that servers do not reach for the same turns at the same moment.
+            pause = self._sweep_seconds * random.uniform(0.7, 1.3)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._work.wait()
+
+        await again_and_again(sweep, lambda: SHORTEST_PAUSE)
 
     async def sweep(self) -> None:
         """Take on the turns that no server holds: their server died, or could not end them."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from agent.answering import Agent, AnswerRequest
@@ -22,7 +23,7 @@ from memory.records import (
     question_of,
 )
 from server.clock import now_ms
-from server.feed.feeds import Feeds
+from server.feed.feeds import SAID_EVERY, Feeds
 from server.stores import TurnStore
 from server.turns.frames import Frames
 
@@ -51,13 +52,16 @@ class Run:
         feeds: Feeds,
         turns: TurnStore,
         lease_until: float,
+        doubted: Callable[[Run], None],
     ) -> None:
+        """``doubted`` is called where the log takes this run for one that is over."""
         self.turn = turn
         self.lease_until = lease_until  # by time.monotonic(): past it, another may be writing
         self._position = position
         self._agent = agent
         self._feeds = feeds
         self._turns = turns
+        self._doubted = doubted
         self._frames = Frames(self._send)
         self._usage: dict[str, Any] | None = None
         self._ending: Literal["stopped", "abandoned"] | None = None
@@ -83,18 +87,34 @@ class Run:
             if self._generation is not None:
                 self._generation.cancel()
 
+    def holds(self) -> bool:
+        """Whether what it says may still be told: past its lease another may be saying it."""
+        return self._ending != "abandoned" and time.monotonic() < self.lease_until
+
+    def is_stale(self) -> None:
+        """The log would not take its word."""
+        if self.holds():
+            self._doubted(self)
+        else:
+            self.abandon()
+
+    def said(self) -> tuple[int, str, int]:
+        """The attempt, what was told of it, and the index of the next frame."""
+        return self.turn.attempt, self._frames.sent, self._frames.next_index
+
     def _send(self, index: int, text: str) -> None:
-        if time.monotonic() >= self.lease_until:
-            self.abandon()  # without a lease nothing else keeps a stale word from the readers
-        elif self._ending != "abandoned":
-            self._feeds.delta(self.turn, index, text)
+        if not self.holds():
+            self.abandon()
+            return
+        said = self._frames.sent if (index + 1) % SAID_EVERY == 0 else ""
+        self._feeds.delta(self.turn, index, text, self, said)
 
     async def result(self) -> Turn | None:
         """Answer; the ended turn, or None when it was abandoned."""
         started = time.monotonic()
         if started >= self.lease_until:
             return None  # so long on its way here that another may have it
-        await self._feeds.started(self.turn)
+        self._feeds.started(self.turn, self)
         if self._ending is None:
             self._generation = asyncio.create_task(
                 self._generate(), name=f"generation {self.turn.id}"

@@ -105,14 +105,9 @@ async def test_a_server_that_stood_still_past_its_lease_says_nothing_stale(
             assert [message["content"] for message in messages] == ["tell me", "new whole"]
 
         # The reader of the paused server hears how it ended, and never a stale word.
-        def shown() -> bool:
-            snapshots = guest.all("conversation:snapshot")
-            return bool(snapshots) and [m["content"] for m in snapshots[-1]["messages"]] == [
-                "tell me",
-                "new whole",
-            ]
-
-        await wait_until(shown, "the reader of the paused server gets the answer")
+        told = await guest.completed(sent["turn"]["id"])
+        assert told["message"]["content"] == "new whole"
+        assert guest.streamed(sent["turn"]["id"]) == "new whole"
         assert "stale" not in "".join(delta["text"] for delta in guest.all("turn:delta"))
         opened = await guest.ok("conversation:open", conversation_id=conversation_id)
         assert [m["content"] for m in opened["messages"]] == ["tell me", "new whole"]
@@ -136,9 +131,10 @@ async def test_a_server_shows_what_was_said_on_another_since_it_was_last_open_he
             again = await back.ok(
                 "conversation:open", conversation_id=conversation_id, after=cursor
             )
-            # The log of this server lacks what was said on the other: no replay proves it.
-            assert again["recovery"] == "snapshot"
-            assert [message["seq"] for message in again["messages"]] == [1, 2, 3, 4]
+            # One log for all servers: what was said on the other follows as events.
+            assert again["recovery"] == "replayed"
+            told = (await back.next_event("turn:completed"))["message"]
+            assert (told["seq"], told["content"]) == (4, "echo: two")
             await back.ask("three", conversation_id)
             assert provider.chats[-1].texts[1:] == ["one", "echo: one", "two", "echo: two", "three"]
 
@@ -185,13 +181,10 @@ async def test_a_stop_on_another_server_ends_the_answer_and_what_waits(
             (3, "second"),
         ]
         assert len(provider.chats) == 1
-        # What the other server did is shown to those who follow it here.
-        await wait_until(
-            lambda: guest.all("conversation:snapshot"), "the stop of what waited is shown"
-        )
-        assert second["turn"]["id"] not in [
-            turn["id"] for turn in guest.all("conversation:snapshot")[-1]["turns"]
-        ]
+        # What was done on the other server is told here as well.
+        name, ended = await guest.ended(second["turn"]["id"])
+        assert (name, ended["message"]) == ("turn:stopped", None)
+        assert not guest.all("conversation:snapshot")
 
 
 async def test_a_turn_stopped_after_its_server_died_is_not_begun_again(

@@ -23,9 +23,11 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "conversation:rename": protocol.RenameConversation,
     "conversation:delete": protocol.DeleteConversation,
     "message:send": protocol.SendMessage,
+    "message:edit": protocol.EditMessage,
     "turn:stop": protocol.StopTurn,
+    "turn:regenerate": protocol.RegenerateTurn,
 }
-LATER = ("conversation:search", "message:edit", "message:feedback", "turn:regenerate")
+LATER = ("conversation:search", "message:feedback")
 
 
 def example(kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -77,6 +79,7 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         deletion=nobody,
         feeds=nobody,
         acceptance=nobody,
+        rewriting=nobody,
         answering=nobody,
         max_message_chars=10,
     )

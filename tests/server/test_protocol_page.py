@@ -11,7 +11,8 @@ import pytest
 
 from memory.records import Answer, Position, Turn, TurnError, question_of
 from server import errors, protocol
-from server.feed.log import Log
+from server.feed import events
+from server.feed.log import Checkpoint, Log
 from tests.server.test_protocol import CALLS, LATER, conversation, required, turn
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -80,14 +81,24 @@ def test_the_error_codes_are_those_of_the_page() -> None:
 
 def feed_of(*ends: Turn) -> dict[str, dict[str, Any]]:
     """One payload of each event that a log makes of a turn that ends in these ways."""
-    events = []
+    told: dict[str, dict[str, Any]] = {}
     for end in ends:
-        log = Log("c", Position(turn=end.n - 1), [])
-        queued = msgspec.structs.replace(end, status="queued", attempt=0)
-        running = msgspec.structs.replace(end, status="running")
-        events += [log.created(queued), log.queued(queued), log.started(running)]
-        events += [log.delta(running, 0, "So."), log.ended(end)]
-    return {event[1]: event[2] for event in events if event is not None}
+        log = Log("c", Checkpoint(end.n - 1, Position(turn=end.place - 1), []))
+        edit = msgspec.structs.replace(
+            end, n=end.n + 1, place=end.place, revision=end.revision + 1, rewrites=True
+        )
+        for event in (
+            events.created(end),
+            events.queued(end),
+            events.started(end),
+            events.delta(end, 0, "So."),
+            events.ended(end),
+            events.removed(edit, [end], answers=0),
+        ):
+            verdict, entry = log.append(event)
+            assert entry is not None, (event, verdict)
+            told[entry.name] = entry.payload
+    return told
 
 
 def test_the_feeds_events_are_those_of_the_page() -> None:

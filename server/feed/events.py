@@ -1,0 +1,100 @@
+"""What can happen on a feed: each event as the protocol shows it, and the rule that places it.
+
+A rule is what a log needs to know, and no more, to tell a new event from one that it has, one that
+comes too late and one before which something is missing. It makes every append safe to repeat. The
+rules themselves are in ``log.py``, and once more, for logs in Redis, in ``scripts/rules.lua``; one
+suite holds both to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from memory.records import Turn, answer_of, question_of
+from server import protocol
+
+Rule = tuple[Any, ...]
+"""The kind, then the turn's number and id, then what the kind asks for; see each event below."""
+
+VERSION = 1
+"""Of the form of a log's entries. A reader passes on what it does not understand."""
+
+
+class Event(msgspec.Struct, frozen=True):
+    name: str
+    rule: Rule
+    fields: dict[str, Any]
+    """Besides ``conversation_id`` and ``cursor``."""
+
+    def rule_text(self) -> bytes:
+        return orjson.dumps(self.rule)
+
+    def body(self, conversation_id: str) -> bytes:
+        """Its JSON but for the cursor, which the log gives it: the first brace goes before that."""
+        return orjson.dumps({"conversation_id": conversation_id, **self.fields})[1:]
+
+
+def created(turn: Turn) -> Event:
+    """("created", n, id, place)"""
+    message = protocol.message_shape(turn.conversation_id, question_of(turn))
+    return Event("message:created", ("created", turn.n, turn.id, turn.place), {"message": message})
+
+
+def removed(turn: Turn, superseded: Sequence[Turn], *, answers: int) -> Event:
+    """("removed", n, id, place, revision, answers, asks): ``turn`` takes the place of these.
+
+    ``answers`` is how many are left. Where ``turn`` asks something new, ``created`` follows it in
+    the same append; a regenerated answer's question stays.
+    """
+    asks = turn.question.key is None
+    gone = []
+    for each in superseded:
+        if asks or each.place > turn.place:
+            gone.append(each.question.message_id)
+        if each.answer is not None:
+            gone.append(each.answer.message_id)
+    rule = ("removed", turn.n, turn.id, turn.place, turn.revision, answers, asks)
+    return Event("message:removed", rule, {"message_ids": gone})
+
+
+def queued(turn: Turn) -> Event:
+    """("queued", n, id)"""
+    fields = {"turn_id": turn.id, "message_id": turn.question.message_id}
+    return Event("turn:queued", ("queued", turn.n, turn.id), fields)
+
+
+def started(turn: Turn) -> Event:
+    """("started", n, id, attempt)"""
+    fields = {
+        "turn_id": turn.id,
+        "attempt": turn.attempt,
+        "message_id": turn.question.message_id,
+    }
+    return Event("turn:started", ("started", turn.n, turn.id, turn.attempt), fields)
+
+
+def delta(turn: Turn, index: int, text: str) -> Event:
+    """("delta", n, id, attempt, index)"""
+    fields = {"turn_id": turn.id, "attempt": turn.attempt, "index": index, "text": text}
+    return Event("turn:delta", ("delta", turn.n, turn.id, turn.attempt, index), fields)
+
+
+def ended(turn: Turn) -> Event:
+    """("ended", n, id, answers); ``answers`` is None where the turn never ran."""
+    message = answer_of(turn)
+    shape = message and protocol.message_shape(turn.conversation_id, message)
+    fields: dict[str, Any] = {"turn_id": turn.id, "message": shape}
+    if turn.status == "failed" and turn.error is not None:
+        error = turn.error
+        fields["error"] = {
+            "code": error.code,
+            "message": error.message,
+            "retryable": error.retryable,
+        }
+    if turn.status == "completed" and turn.answer is not None and turn.answer.usage:
+        fields["usage"] = turn.answer.usage
+    return Event(f"turn:{turn.status}", ("ended", turn.n, turn.id, turn.answers), fields)

@@ -1,0 +1,15 @@
+-- Begin a log from a checkpoint that was read under the lease. Answers 'begun', 'there' (another has
+-- begun it), or 'overtaken' (somebody had news meanwhile: read the store again).
+-- ARGV: ttl, token, the epoch to replace or '', the new epoch, state, what its running answer has said
+local ttl, token, replaced, epoch, state_text, said = unpack(ARGV)
+if redis.call('GET', lease) ~= token then return 'overtaken' end
+redis.call('DEL', lease)
+local now = standing()
+if now and now.epoch ~= replaced then return 'there' end
+redis.call('DEL', log)
+local state = cjson.decode(state_text)
+state.run, state.bytes = run_id(), 0
+local entry = {'v', '1', 'r', '["begun"]', 'e', '', 'b', '', 's', cjson.encode(state), 'x', said}
+redis.call('XADD', log, epoch .. '-0', unpack(entry))
+redis.call('EXPIRE', log, ttl)
+return 'begun'

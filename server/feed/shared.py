@@ -1,0 +1,316 @@
+"""The logs that all servers share: one stream a conversation in Redis, and what is heard of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from memory.errors import Unavailable
+from memory.records import Position
+from redislink.link import Link, RedisAway, Reply
+from redislink.session import Repairs, Session, State, url_without_password
+from redislink.subscription import NotListening
+from server.feed.events import VERSION, Event, Rule
+from server.feed.hearing import Hearing
+from server.feed.keys import (
+    BEGIN_MS,
+    EVERY_LOG,
+    LOG_SECONDS,
+    MAX_BYTES,
+    MAX_EVENTS,
+    SIGNALS,
+    events_channel,
+    feed_keys,
+)
+from server.feed.log import Checkpoint, LiveTurn, Log, new_epoch
+from server.feed.scripts import APPEND, BEGIN, DROP, SINCE, TAIL
+from server.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+KEPT_EVENTS = 256
+"""Of a shared log in this process: some seconds of an answer. Older ones are read from Redis."""
+BEGIN_TRIES = 40
+BEGIN_PAUSE = (0.01, 0.05)
+"""Between tries to begin a log: another is at it, or somebody had news meanwhile."""
+
+
+class Heard(NamedTuple):
+    """An entry as it was published; ``name`` is empty where the log has begun anew."""
+
+    epoch: str
+    number: int
+    rule: Rule
+    name: str
+    body: bytes
+
+    def fields(self) -> dict[str, Any]:
+        return _fields(self.body)
+
+
+class Appending(Protocol):
+    """An event that is to be appended, and what its answer has said with it ('' but rarely)."""
+
+    @property
+    def event(self) -> Event: ...
+
+    @property
+    def said(self) -> str: ...
+
+
+class SharedLogs:
+    """``repairs`` makes good what was not told here while Redis was away; ``look`` reads what was
+    not heard. Every method but ``start``, ``connect``, ``close`` and ``leave`` may raise
+    ``RedisAway``."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        server: str,
+        repairs: Repairs,
+        look: Callable[[], Awaitable[None]],
+        on_change: Callable[[State], None],
+    ) -> None:
+        """``server`` is this process's name, unlike any other's. Raises ``ValueError`` for a URL
+        that is none of Redis. Must be made in the event loop that it is for."""
+        self._url = url_without_password(redis_url)
+        self._session = Session(
+            redis_url, repairs, name="feed", tell=self._tell, on_change=on_change
+        )
+        self._hearing = Hearing(redis_url, self._session, server=server, look=look)
+        self._tasks = Tasks()
+
+    async def connect(self) -> None:
+        """Try Redis; without it every log is this process's own until it comes."""
+        await self._session.opened()
+        self._hearing.start()
+        self._tasks.start(self._hearing.beat_forever(), "feed heartbeat")
+
+    async def close(self) -> None:
+        await self._tasks.close()
+        await self._hearing.close()
+        await self._session.close()
+
+    @property
+    def connected(self) -> bool:
+        return self._session.connected
+
+    @property
+    def deaf(self) -> bool:
+        """Whether what is published is not heard here although Redis answers."""
+        return self._session.connected and self._hearing.deaf
+
+    def repair_soon(self) -> None:
+        self._session.repair_soon()
+
+    # One conversation's log
+
+    async def listen(self, conversation_id: str, heard: Callable[[Heard | None], None]) -> None:
+        """Hear the log's entries from now on; None where it is gone. Raises ``NotListening``."""
+
+        def hear(message: bytes) -> None:
+            heard(_published(message))
+
+        await self._hearing.listen(events_channel(conversation_id), hear)
+
+    def leave(self, conversation_id: str) -> None:
+        self._hearing.leave(events_channel(conversation_id))
+
+    def append(self, conversation_id: str, writes: Sequence[Appending]) -> asyncio.Future[Reply]:
+        """Take these events as far as the rules allow: [status, last number, epoch, verdicts …].
+
+        See ``scripts/append.lua``. Does not wait; harmless when repeated.
+        """
+        arguments: list[bytes | str] = []
+        for write in writes:
+            event = write.event
+            body = event.body(conversation_id)
+            arguments += (event.rule_text(), event.name, body, write.said)
+        return self._session.submit(
+            APPEND,
+            feed_keys(conversation_id),
+            LOG_SECONDS,
+            MAX_EVENTS,
+            MAX_BYTES,
+            events_channel(conversation_id),
+            *arguments,
+        )
+
+    async def tail(self, conversation_id: str) -> Log | None:
+        """The log at its end, without its past; None where there is none."""
+        reply = await self._session.run(TAIL, feed_keys(conversation_id), LOG_SECONDS)
+        if reply[0] == b"absent":
+            return None
+        _, cursor, state, said, *bodies = reply
+        texts = [said.decode(), *(_fields(body)["text"] for body in bodies)]
+        epoch, _, number = cursor.decode().partition("-")
+        checkpoint = _checkpoint(orjson.loads(state), texts)
+        return Log(
+            conversation_id, checkpoint, epoch=epoch, number=int(number), most_events=KEPT_EVENTS
+        )
+
+    async def since(
+        self, conversation_id: str, epoch: str, number: int, upto: int | None = None
+    ) -> list[Heard] | None:
+        """The entries after ``number``, up to ``upto``; None where these can't be proved to be all.
+        At most as many as a log keeps."""
+        reply = await self._session.run(
+            SINCE,
+            feed_keys(conversation_id),
+            epoch,
+            number,
+            "" if upto is None else upto,
+            2 * MAX_EVENTS,
+        )
+        if reply[0] == b"gone":
+            return None
+        found = reply[2:]
+        return [
+            Heard(epoch, found[i], orjson.loads(found[i + 1]), found[i + 2].decode(), found[i + 3])
+            for i in range(0, len(found), 4)
+        ]
+
+    async def begin(
+        self,
+        conversation_id: str,
+        read: Callable[[], Awaitable[Checkpoint]],
+        *,
+        replacing: str | None = None,
+    ) -> None:
+        """See to it that there is a log, other than that of epoch ``replacing``.
+
+        ``read`` reads the store. Races: two servers begin at once, or one appends what the other
+        has not read. The lease decides: an append that finds no log takes it away.
+        Raises what ``read`` raises, and ``Unavailable`` where it never came to it.
+        """
+        keys = feed_keys(conversation_id)
+        for _ in range(BEGIN_TRIES):
+            token = secrets.token_hex(8)
+            if await self._session.command("SET", keys.begin, token, "NX", "PX", BEGIN_MS):
+                checkpoint = await read()
+                state, said = _state(checkpoint)
+                epoch = new_epoch()
+                outcome = await self._session.run(
+                    BEGIN, keys, LOG_SECONDS, token, replacing or "", epoch, state, said
+                )
+                if outcome == b"begun":
+                    await self._announce(conversation_id, epoch)
+                if outcome != b"overtaken":
+                    return
+            else:
+                found = await self.tail(conversation_id)
+                if found is not None and found.epoch != replacing:
+                    return
+            await asyncio.sleep(random.uniform(*BEGIN_PAUSE))
+        raise Unavailable("The conversation changes too quickly to be shown.")
+
+    async def _announce(self, conversation_id: str, epoch: str) -> None:
+        """Those who follow the log that was there must take up this one."""
+        message = f'{epoch}-0\n["begun",0,""]\n\n'
+        await self._session.command("PUBLISH", events_channel(conversation_id), message)
+
+    @staticmethod
+    async def drop(link: Link, conversation_id: str) -> None:
+        """The log lacks something: who follows it is told that it is gone."""
+        await link.run(DROP, feed_keys(conversation_id), events_channel(conversation_id))
+
+    async def erase(self, conversation_id: str) -> None:
+        """The conversation is deleted: nothing of it stays."""
+        await self._session.command("DEL", *feed_keys(conversation_id))
+
+    @staticmethod
+    async def drop_all(link: Link) -> None:
+        cursor: bytes | str = b"0"
+        while True:
+            cursor, names = await link.command("SCAN", cursor, "MATCH", EVERY_LOG, "COUNT", 1000)
+            if names:
+                await link.command("UNLINK", *names)
+            if cursor == b"0":
+                return
+
+    # What servers tell each other
+
+    async def signal(self, message: bytes) -> None:
+        await self._session.command("PUBLISH", SIGNALS, message)
+
+    def listen_to_signals(self, handler: Callable[[bytes], None]) -> None:
+        """From the moment on when that is possible."""
+        self._hearing.keep_listening(SIGNALS, handler)
+
+    def _tell(self, error: BaseException | None) -> None:
+        if error is None:
+            log.info(
+                "Feeds are shared through Redis: %s", self._url, extra={"action": "feed.shared"}
+            )
+        else:
+            log.warning(
+                "Feeds are this process's own while Redis is away: %s",
+                str(error) or type(error).__name__,
+                extra={"action": "feed.local"},
+            )
+
+
+def _published(message: bytes) -> Heard | None:
+    if message == b"gone":
+        return None
+    cursor, rule, name, body = message.split(b"\n", 3)
+    epoch, _, number = cursor.decode().partition("-")
+    return Heard(epoch, int(number), orjson.loads(rule), name.decode(), body)
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    fields: dict[str, Any] = orjson.loads(b"{" + body)
+    return fields
+
+
+def _checkpoint(state: dict[str, Any], texts: list[str]) -> Checkpoint:
+    live = []
+    for turn_id, each in state["live"].items():
+        turn = LiveTurn(
+            turn_id,
+            each["n"],
+            each["place"],
+            each["status"],
+            each["attempt"],
+            next_index=each["next"],
+        )
+        if turn.status == "running":
+            turn.text = texts  # one turn of a conversation runs at a time
+        live.append(turn)
+    live.sort(key=lambda turn: turn.n)
+    position = Position(revision=state["revision"], turn=state["turn"], answers=state["answers"])
+    return Checkpoint(state["n"], position, live)
+
+
+def _state(checkpoint: Checkpoint) -> tuple[bytes, str]:
+    """The state of a log that begins here, and what its running answer has said."""
+    n, position, live = checkpoint
+    said = "".join(text for turn in live if turn.status == "running" for text in turn.text)
+    state = {
+        "v": VERSION,
+        "n": n,
+        "revision": position.revision,
+        "turn": position.turn,
+        "answers": position.answers,
+        "live": {
+            turn.id: {
+                "n": turn.n,
+                "place": turn.place,
+                "status": turn.status,
+                "attempt": turn.attempt,
+                "next": turn.next_index,
+            }
+            for turn in live
+        },
+    }
+    return orjson.dumps(state), said
+
+
+__all__ = ["Heard", "NotListening", "RedisAway", "SharedLogs"]

@@ -24,16 +24,11 @@ def main() -> int:
     parser.add_argument("--tabs", type=int, default=3, help="of each user")
     parser.add_argument("--conversations", type=int, default=2, help="of each user")
     parser.add_argument("--calm", action="store_true", help="break clients' connections only")
-    parser.add_argument(
-        "--events-cross-servers",
-        action="store_true",
-        help="demand that a reader needs no reopening to see what another server answers",
-    )
     parser.add_argument("--judge", type=Path, help="only the evidence in a failed run's folder")
     given = parser.parse_args()
     if given.judge is not None:
         evidence = pickle.loads((given.judge / EVIDENCE).read_bytes())
-        findings = check(evidence, events_cross_servers=given.events_cross_servers)
+        findings = check(evidence)
         print("\n".join(findings) or "flawless")
         return 1 if findings else 0
     # The provider's side of a server that was killed while it was answered: no news here.
@@ -49,7 +44,6 @@ def main() -> int:
                 tabs=given.tabs,
                 conversations=given.conversations,
                 calm=given.calm,
-                events_cross_servers=given.events_cross_servers,
             )
         )
         print(outcome, flush=True)

@@ -16,7 +16,7 @@ LATEST = 50
 UNSEEMLY = ("Traceback", "never retrieved", "never awaited", "was destroyed but it is pending")
 
 
-def check(evidence: Evidence, *, events_cross_servers: bool = False) -> list[str]:
+def check(evidence: Evidence) -> list[str]:
     """All that is wrong, one sentence each; empty when the run was flawless."""
     findings = [*evidence.mishaps]
     findings += _acknowledgements(evidence)
@@ -27,7 +27,7 @@ def check(evidence: Evidence, *, events_cross_servers: bool = False) -> list[str
     findings += _doubles(evidence)
     findings += _stops(evidence)
     findings += check_prompts(evidence)
-    findings += check_readers(evidence, events_cross_servers=events_cross_servers)
+    findings += check_readers(evidence)
     findings += [f"immortal key: {key} has no TTL" for key in evidence.immortal]
     for name, text in evidence.logs.items():
         findings += _unseemly(name, text.splitlines())

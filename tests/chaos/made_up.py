@@ -130,9 +130,8 @@ class Story:
         )
 
 
-def kinds(evidence: Evidence, *, events_cross_servers: bool = True) -> set[str]:
-    findings = check(evidence, events_cross_servers=events_cross_servers)
-    return {finding.partition(":")[0] for finding in findings}
+def kinds(evidence: Evidence) -> set[str]:
+    return {finding.partition(":")[0] for finding in check(evidence)}
 
 
 def place_of(seen: list[Seen], name: str, times: int = 1) -> int:

@@ -6,24 +6,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.chaos.evidence import BEGUN, END, OPENED, SETTLED, Evidence, Shape
-from tests.chaos.view import ENDS, View
+from tests.chaos.view import ENDS, Pictures, View
 
 SNAPSHOT = "conversation:snapshot"
 
 
-def check_readers(evidence: Evidence, *, events_cross_servers: bool) -> list[str]:
+def check_readers(evidence: Evidence) -> list[str]:
     kept = {each.id: each for each in evidence.kept}
     findings = list(_one_feed_for_all(evidence))
-    findings += _one_picture_for_all(evidence)
+    pictures: Pictures = {}
     for name, seen in evidence.readers.items():
         views: dict[str, View] = {}
         is_over = False
         for each in seen:
             if each.name in (SETTLED, END):
                 is_over = each.name == END
-                if is_over or events_cross_servers:
-                    for view in views.values():
-                        view.compare(kept[view.id], "in the end" if is_over else "live")
+                for view in views.values():
+                    view.compare(kept[view.id], "in the end" if is_over else "live")
                 continue
             conversation_id = each.payload.get("conversation_id")
             if conversation_id is None or not ("cursor" in each.payload or each.name == BEGUN):
@@ -34,12 +33,12 @@ def check_readers(evidence: Evidence, *, events_cross_servers: bool) -> list[str
             view = views.get(conversation_id)
             if view is None:
                 view = views[conversation_id] = View(
-                    name, kept[conversation_id], findings, strict=events_cross_servers
+                    name, kept[conversation_id], findings, pictures
                 )
             had_cursor = view.knows_something
             view.take(each)
             # Nothing is broken, or all is healed and the log was there a moment ago.
-            is_sure = events_cross_servers and had_cursor and (is_over or evidence.calm)
+            is_sure = had_cursor and (is_over or evidence.calm)
             is_anew = each.name == SNAPSHOT or each.payload.get("recovery") == "snapshot"
             if is_sure and is_anew:
                 what = f"{name} in {conversation_id}: {each.name} {each.payload['cursor']}"
@@ -68,19 +67,3 @@ def _one_feed_for_all(evidence: Evidence) -> Iterator[str]:
                 outcome = (each.name, payload["message"])
                 if outcomes.setdefault(payload["turn_id"], outcome) != outcome:
                     yield f"second answer: {name} got another {each.name} of {payload['turn_id']}"
-
-
-def _one_picture_for_all(evidence: Evidence) -> Iterator[str]:
-    """Snapshots at one cursor show one moment, whichever server they are from."""
-    moments: dict[tuple[str, str], Shape] = {}
-    for name, seen in evidence.readers.items():
-        for each in seen:
-            if each.name not in (OPENED, SNAPSHOT) or each.payload.get("recovery") == "replayed":
-                continue
-            place = (each.payload["conversation_id"], each.payload["cursor"])
-            other = moments.setdefault(place, each.payload)
-            shown, known = each.payload["messages"], other["messages"]
-            length = min(len(shown), len(known))  # how far back it goes is the server's to say
-            same = shown[len(shown) - length :] == known[len(known) - length :]
-            if not same or each.payload["turns"] != other["turns"]:
-                yield f"one cursor, two pictures: {name} got another at {place[1]} of {place[0]}"

@@ -79,7 +79,6 @@ async def run(
     tabs: int = 3,
     conversations: int = 2,
     calm: bool = False,
-    events_cross_servers: bool = False,
 ) -> Outcome:
     """Its logs stay in a folder of the temp directory if anything was wrong."""
     started = time.monotonic()
@@ -101,7 +100,7 @@ async def run(
     except BaseException as error:
         error.add_note(f"seed {seed}; the logs are in {folder}")
         raise
-    findings = check(evidence, events_cross_servers=events_cross_servers)
+    findings = check(evidence)
     outcome = Outcome(
         seed, findings, count(evidence, people), saboteur.faults, time.monotonic() - started
     )

@@ -7,7 +7,6 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from server import protocol
 from tests.chaos.evidence import Send
 from tests.chaos.tab import ticks
 from tests.support.client import new_id
@@ -15,7 +14,6 @@ from tests.support.client import new_id
 if TYPE_CHECKING:
     from tests.chaos.user import User
 
-REWRITES = hasattr(protocol, "EditMessage")
 WORDS = ("river", "lantern", "été", "stone", "paper", "雲", "garden", "north", "seven", "🙂")
 
 
@@ -45,9 +43,9 @@ class Talk:
         rng = self._rng
         while time.monotonic() < until:
             acts = [self._send() for _ in range(rng.choices((1, 2, 4), (6, 3, 1))[0])]
-            if REWRITES and self._asked and rng.random() < 0.25:
+            if self._asked and rng.random() < 0.25:
                 acts.append(self._rewrite(rng.uniform(0, 0.8)))
-            if REWRITES and self._asked and rng.random() < 0.04:
+            if self._asked and rng.random() < 0.04:
                 # Two tabs that don't know of each other's: at most one of them is too late.
                 acts += [self._rewrite(0.0), self._rewrite(0.0)]
             if rng.random() < 0.1:

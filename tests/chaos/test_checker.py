@@ -25,7 +25,7 @@ def without(evidence: Evidence, n: int) -> None:
 
 
 def test_a_flawless_run_is_not_accused(evidence: Evidence) -> None:
-    assert check(evidence, events_cross_servers=True) == []
+    assert check(evidence) == []
 
 
 def test_a_lost_message_is_named(evidence: Evidence) -> None:

@@ -20,7 +20,7 @@ def evidence() -> Evidence:
 
 
 def test_a_flawless_run_with_rewriting_is_not_accused(evidence: Evidence) -> None:
-    assert check(evidence, events_cross_servers=True) == []
+    assert check(evidence) == []
 
 
 # In the store

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.chaos.evidence import BEGUN, OPENED, Kept, Seen, Shape
 from tests.chaos.versions import Versions
 
 ENDS = {"turn:completed": "completed", "turn:stopped": "stopped", "turn:failed": "failed"}
+
+
+PICTURED = 20
+"""Messages that are looked at where readers are held against each other: each view knows the latest
+50 at least."""
+Pictures = dict[tuple[str, str], tuple[list[Any], dict[str, Any]]]
+"""By conversation and cursor: the latest messages, and what is known of the turns under way."""
 
 
 class Live:
@@ -16,20 +25,30 @@ class Live:
         self.text = text
         self.next_index = next_index
         self.running = False
-        self.is_whole = next_index > 0
-        """Whether all of this attempt was told, so that it must be the answer."""
+
+    @property
+    def picture(self) -> tuple[int, str, int] | None:
+        """None while it waits."""
+        return (self.attempt, self.text, self.next_index) if self.running else None
 
 
 class View:
     """A reader's picture of one conversation. Whatever is wrong goes to ``findings``."""
 
-    def __init__(self, reader: str, kept: Kept, findings: list[str], *, strict: bool) -> None:
+    def __init__(
+        self,
+        reader: str,
+        kept: Kept,
+        findings: list[str],
+        pictures: Pictures,
+    ) -> None:
+        """``pictures`` are those of all readers, this one's too."""
         self.id = kept.id
+        self._pictures = pictures
         self._reader = reader
         self._turns = {turn.id: turn for turn in kept.turns}
         self._versions = Versions(kept.turns)
         self._findings = findings
-        self._strict = strict
         self._connection = -1
         self._epoch: str | None = None
         self._number = 0
@@ -69,21 +88,38 @@ class View:
         if seen.name not in (OPENED, "conversation:snapshot"):
             self._go_on(epoch, number)
             self._apply(seen.name, payload)
+            self._hold_to_the_others()
         elif payload.get("recovery") != "replayed":
             self._begin_anew(epoch, number, payload)
-        elif number < self._number or self._epoch is None:
+            self._hold_to_the_others()
+        elif self._epoch is None or (epoch == self._epoch and number < self._number):
             self._wrong("bad replay", f"{payload['cursor']} from {self._cursor}")
 
     def _go_on(self, epoch: str, number: int) -> None:
-        """Numbers are without a gap, also where a server that is cut off goes on under an epoch
-        of its own."""
+        """Numbers are without a gap. An epoch may change without a snapshot where the new one goes
+        on from just what this reader knows."""
+        if epoch != (self._epoch or epoch):
+            self._epoch, self._number = epoch, number - 1
+            self._hold_to_the_others()
         if number != self._number + 1:
-            if epoch != (self._epoch or epoch):
-                kind = "new epoch without a snapshot"
-            else:
-                kind = "gap in the feed" if number > self._number else "cursor backwards"
+            kind = "gap in the feed" if number > self._number else "cursor backwards"
             self._wrong(kind, f"{epoch}-{number} at {self._cursor}")
         self._epoch, self._number = epoch, number
+
+    def _hold_to_the_others(self) -> None:
+        """At one cursor all readers believe the same, whatever way they came there."""
+        latest = sorted(self._messages.items())[-PICTURED:]
+        messages = [(seq, each["id"], each["content"], each["status"]) for seq, each in latest]
+        live = {turn_id: live.picture for turn_id, live in self._live.items()}
+        picture = (messages, live)
+        known, others = self._pictures.setdefault((self.id, self._cursor), picture)
+        # One that began with a snapshot of the latest may know less of the past.
+        short = min(len(messages), len(known))
+        if max(len(messages), len(known)) < PICTURED or not short:
+            short = PICTURED
+        if (messages[-short:], live) != (known[-short:], others):
+            what = f"{messages[-1:]} {live}, others {known[-1:]} {others}"
+            self._wrong("one cursor, two pictures", f"{self._cursor}: {what}")
 
     @property
     def _cursor(self) -> str:
@@ -199,10 +235,10 @@ class View:
         live = self._live.get(turn_id)
         if live is None:
             self._wrong("second answer", f"turn {turn_id} starts, and is not open")
-        elif live.running and attempt <= live.attempt and live.is_whole:
+        elif live.running and attempt <= live.attempt:
             self._wrong("second answer", f"attempt {attempt} of {turn_id} after {live.attempt}")
         self._live[turn_id] = live = Live(attempt)
-        live.running = live.is_whole = True
+        live.running = True
 
     def _delta(self, payload: Shape) -> None:
         live = self._live.get(payload["turn_id"])
@@ -213,7 +249,6 @@ class View:
             self._wrong("gap in deltas", f"{payload['index']} instead of {live.next_index}")
         live.next_index = payload["index"] + 1
         live.text += payload["text"]
-        live.is_whole = True
 
     def _ended(self, name: str, payload: Shape) -> None:
         turn_id, message = payload["turn_id"], payload["message"]
@@ -226,5 +261,7 @@ class View:
         if message is not None:
             self._messages[message["seq"]] = message
         said = message["content"] if message is not None else ""
-        if live is not None and (live.is_whole or self._strict) and live.text != said:
+        # What an edit superseded before its server could end it keeps nothing, and goes at once.
+        is_lost = kept is not None and kept.superseded and message is None
+        if live is not None and live.text != said and not is_lost:
             self._wrong("deltas are not the answer", f"{live.text!r} of {said!r} in {turn_id}")

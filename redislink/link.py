@@ -41,6 +41,10 @@ MAX_BATCH = 16
 conversations of 5 MB."""
 MAX_WAITING = 20_000
 
+LOST = (exceptions.RedisError, OSError, RuntimeError)
+"""What a lost connection raises: TimeoutError is an OSError, and uvloop's transports raise a plain
+RuntimeError where they are closed already."""
+
 Reply = Any
 """What Redis answers: bytes, an int, None, or a list of these."""
 
@@ -226,7 +230,7 @@ class Link:
             self._failed(batch, error)
             raise
         except Exception as error:
-            if not isinstance(error, exceptions.RedisError | OSError):  # TimeoutError is an OSError
+            if not isinstance(error, LOST):
                 log.exception("A request to Redis failed", extra={"action": "redis.link"})
             self._failed(batch, error)  # whatever it was, nobody may wait for ever
         else:

@@ -16,10 +16,11 @@ from collections.abc import Callable
 from typing import Any
 
 import hiredis
-from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from redislink.link import LOST
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Subscription:
                     work.create_task(self._read(connection))
                     work.create_task(self._ask(connection))
                     work.create_task(self._give_up())
-            except* (exceptions.RedisError, OSError) as errors:  # TimeoutError is an OSError
+            except* LOST as errors:
                 why = errors.exceptions[0]
                 log.debug("A subscription is lost.", extra={"error": type(why).__name__})
             except* Exception:  # the top of a task that must not end

@@ -89,7 +89,7 @@ class Checkpoints:
         said = self._said(turn.id)
         heard = earlier.live.get(turn.id) if earlier is not None else None
         if said is not None and said[0] == turn.attempt:
-            live.text, live.next_index = [said[1]], said[2]
+            live.text, live.next_index, live.size = [said[1]], said[2], len(said[1])
         elif heard is not None and (heard.status, heard.attempt) == ("running", turn.attempt):
-            live.text, live.next_index = list(heard.text), heard.next_index
+            live.text, live.next_index, live.size = list(heard.text), heard.next_index, heard.size
         return live

@@ -78,13 +78,14 @@ def started(turn: Turn) -> Event:
 
 
 def delta(turn: Turn, index: int, text: str) -> Event:
-    """("delta", n, id, attempt, index)"""
+    """("delta", n, id, attempt, index, size); ``size`` in characters."""
     fields = {"turn_id": turn.id, "attempt": turn.attempt, "index": index, "text": text}
-    return Event("turn:delta", ("delta", turn.n, turn.id, turn.attempt, index), fields)
+    return Event("turn:delta", ("delta", turn.n, turn.id, turn.attempt, index, len(text)), fields)
 
 
 def ended(turn: Turn) -> Event:
-    """("ended", n, id, answers); ``answers`` is None where the turn never ran."""
+    """("ended", n, id, answers, attempt, size); ``answers`` is None where the turn never ran,
+    ``size``, that of its deltas together, where it has no answer."""
     message = answer_of(turn)
     shape = message and protocol.message_shape(turn.conversation_id, message)
     fields: dict[str, Any] = {"turn_id": turn.id, "message": shape}
@@ -97,4 +98,6 @@ def ended(turn: Turn) -> Event:
         }
     if turn.status == "completed" and turn.answer is not None and turn.answer.usage:
         fields["usage"] = turn.answer.usage
-    return Event(f"turn:{turn.status}", ("ended", turn.n, turn.id, turn.answers), fields)
+    size = len(turn.answer.content) if turn.answer is not None else None
+    rule = ("ended", turn.n, turn.id, turn.answers, turn.attempt, size)
+    return Event(f"turn:{turn.status}", rule, fields)

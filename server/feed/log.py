@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 class LiveTurn:
     """A turn that was announced and has not ended: what a snapshot shows of it."""
 
-    __slots__ = ("attempt", "id", "n", "next_index", "place", "status", "text")
+    __slots__ = ("attempt", "id", "n", "next_index", "place", "size", "status", "text")
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class LiveTurn:
         self.attempt = attempt
         self.text = list(text)
         self.next_index = next_index
+        self.size = sum(map(len, self.text))
 
     @property
     def told(self) -> tuple[int, int, int]:
@@ -259,7 +260,7 @@ class Log:
             earlier = any(other.n < n for other in self.live.values())
             return "lost" if earlier else "take"
         if kind == "delta":
-            attempt, index = rest
+            attempt, index, _ = rest
             if attempt < live.attempt:
                 return "stale"
             if attempt > live.attempt or live.status != "running":
@@ -267,6 +268,11 @@ class Log:
             if index < live.next_index:
                 return "skip"
             return "take" if index == live.next_index else "lost"
+        if kind == "ended":
+            _, attempt, size = rest
+            # Some of its deltas, or a whole attempt, were told to nobody.
+            if size is not None and (attempt, size) != (live.attempt, live.size):
+                return "lost"
         return "take"
 
     def _verdict_on_a_new_turn(self, rule: Rule) -> Verdict:
@@ -307,12 +313,13 @@ class Log:
     def _started(self, rule: Rule, _: dict[str, Any]) -> None:
         live = self.live[rule[2]]
         live.status, live.attempt = "running", rule[3]
-        live.text, live.next_index = [], 0
+        live.text, live.next_index, live.size = [], 0, 0
 
     def _delta(self, rule: Rule, fields: dict[str, Any]) -> None:
         live = self.live[rule[2]]
         live.text.append(fields["text"])
         live.next_index = rule[4] + 1
+        live.size += rule[5]
 
     def _ended(self, rule: Rule, _: dict[str, Any]) -> None:
         self.live.pop(rule[2], None)

@@ -283,6 +283,7 @@ def _checkpoint(state: dict[str, Any], texts: list[str]) -> Checkpoint:
         )
         if turn.status == "running":
             turn.text = texts  # one turn of a conversation runs at a time
+            turn.size = each["size"]
         live.append(turn)
     live.sort(key=lambda turn: turn.n)
     position = Position(revision=state["revision"], turn=state["turn"], answers=state["answers"])
@@ -306,6 +307,7 @@ def _state(checkpoint: Checkpoint) -> tuple[bytes, str]:
                 "status": turn.status,
                 "attempt": turn.attempt,
                 "next": turn.next_index,
+                "size": turn.size,
             }
             for turn in live
         },

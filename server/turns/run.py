@@ -67,6 +67,7 @@ class Run:
         self._ending: Literal["stopped", "abandoned"] | None = None
         self._generation: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
+        self._is_kept = False
 
     async def wait_ended(self, timeout: float) -> None:
         """Wait until the end is in the store, or for ``timeout`` seconds."""
@@ -88,7 +89,10 @@ class Run:
                 self._generation.cancel()
 
     def holds(self) -> bool:
-        """Whether what it says may still be told: past its lease another may be saying it."""
+        """Whether what it says may still be told: past its lease another may be saying it, unless
+        this run's end is in the store."""
+        if self._is_kept:
+            return True
         return self._ending != "abandoned" and time.monotonic() < self.lease_until
 
     def is_stale(self) -> None:
@@ -130,6 +134,7 @@ class Run:
         if status is None:
             return None
         ended = await self._finish(status, error)
+        self._is_kept = ended is not None
         log.info(
             "A turn ended.",
             extra={

@@ -72,11 +72,15 @@ local function verdict(state, rule)
     if index < live.next then return 'skip' end
     return index == live.next and 'take' or 'lost'
   end
+  if kind == 'ended' then
+    local attempt, size = rule[5], rule[6]
+    if size ~= NONE and (attempt ~= live.attempt or size ~= live.size) then return 'lost' end
+  end
   return 'take'
 end
 
 local function new_turn(n, place)
-  return {n = n, place = place, status = 'created', attempt = 0, next = 0}
+  return {n = n, place = place, status = 'created', attempt = 0, next = 0, size = 0}
 end
 
 local follow = {}
@@ -105,11 +109,13 @@ end
 
 function follow.started(state, rule)
   local live = state.live[rule[3]]
-  live.status, live.attempt, live.next = 'running', rule[4], 0
+  live.status, live.attempt, live.next, live.size = 'running', rule[4], 0, 0
 end
 
 function follow.delta(state, rule)
-  state.live[rule[3]].next = rule[5] + 1
+  local live = state.live[rule[3]]
+  live.next = rule[5] + 1
+  live.size = live.size + rule[6]
 end
 
 function follow.ended(state, rule)

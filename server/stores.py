@@ -96,8 +96,8 @@ class TurnStore(Protocol):
     async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
         """Up to ``limit`` current turns with a smaller place (None: the latest), ascending.
 
-        They have no gap, and there are earlier ones unless the first is at place 1: while a
-        rewriting turn's ``supersede`` is not done yet, it may be fewer than there are.
+        None only where there are none. While a rewriting turn's ``supersede`` is not done they may
+        be fewer, though there are earlier ones; at place 1 there are none.
         """
         ...
 

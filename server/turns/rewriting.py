@@ -12,7 +12,8 @@ Races, and what closes them:
   again, and may find that what it was to replace is gone.
 - What is to be replaced is being answered: it is stopped first, so that its readers are told how it
   ended. Should its server be slow, it is superseded all the same, and can't be finished any more.
-- An edit that is repeated while the first call is under way: the unique (user, key).
+- An edit that is repeated while the first call is under way: the unique (user, key); and where the
+  second finds that there is nothing to replace any more, it looks for its own key once more.
 """
 
 from __future__ import annotations
@@ -133,6 +134,16 @@ class Rewriting:
         return await self._rewrite(conversation, rewrite)
 
     async def _rewrite(self, conversation: Conversation, rewrite: Rewrite) -> Accepted:
+        try:
+            return await self._attempt(conversation, rewrite)
+        except (Missing, Busy):
+            # What it would replace is gone or busy: by this very call, perhaps, on another server.
+            known = await self._turns.by_message(conversation.user_id, rewrite.key)
+            if known is None:
+                raise
+            return await self._repeated(known, rewrite)
+
+    async def _attempt(self, conversation: Conversation, rewrite: Rewrite) -> Accepted:
         for _ in range(MAX_STOPS):
             known = await self._turns.by_message(conversation.user_id, rewrite.key)
             if known is not None:

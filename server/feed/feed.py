@@ -355,8 +355,10 @@ class Feed:
         await write.done
 
     def is_unheard_for(self, seconds: float) -> bool:
-        """Whether something that the log took has not been heard for so long."""
-        return self._line.is_unheard_for(seconds)
+        """Whether something that the log took has not been heard for so long; or nothing is heard
+        at all, because the channel could not be listened to when this feed began to."""
+        is_shared = self._log is not None and self._shared is not None and not self.is_local
+        return self._line.is_unheard_for(seconds) or (is_shared and not self._is_listening)
 
     def _push(self) -> None:
         if self._is_turning or self._is_closed or self._line.first() is None:

@@ -4,6 +4,7 @@ counted that is gone."""
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from memory.records import Position, Summary, Turn, messages_of
 from mongo.store import MongoStore
 from server import history
-from server.stores import Store
+from server.stores import Store, TurnStore
 from tests.stores.conftest import connected
 from tests.stores.lossy import LossyWay
 from tests.stores.samples import (
@@ -58,6 +59,8 @@ async def test_a_half_done_edit_shows_as_if_it_were_done(store: Store) -> None:
     assert transcript.messages == expected
     assert transcript.position == Position(revision=1, turn=3, answers=2)
     assert await store.turns.before(conversation_id, None, 50) == [first, second, edit]
+    assert await store.turns.before(conversation_id, 6, 2) == [edit]
+    assert await store.turns.before(conversation_id, 4, 1) == [edit]
     assert await store.turns.at_place(conversation_id, 3) == edit
     assert await store.turns.at_place(conversation_id, 4) is None
     for limit in (1, 2, 3, 4, 50):
@@ -105,6 +108,28 @@ async def test_messages_follow_a_half_done_edit_without_a_mixture(store: Store) 
     await store.turns.supersede(edit)
     assert await position(store, conversation_id) == transcript.position
     assert await store.turns.before(conversation_id, None, 50) == current
+
+
+async def test_a_page_of_history_read_while_something_is_edited_is_no_mixture(
+    store: Store,
+) -> None:
+    conversation_id = await a_conversation(store)
+    for _ in range(6):  # without answers, so that a page takes two reads
+        await sent(store, conversation_id)
+
+    class EditedInBetween:
+        reads = 0
+
+        async def before(self, name: str, place: int | None, limit: int) -> list[Turn]:
+            self.reads += 1
+            if self.reads == 2:
+                await edited(store, conversation_id, 2)
+            return await store.turns.before(name, place, limit)
+
+    turns = EditedInBetween()
+    page, has_more = await history.page(cast("TurnStore", turns), conversation_id, None, 4)
+    assert turns.reads > 1
+    assert ([message.seq for message in page], has_more) == ([1, 3], False)
 
 
 async def test_an_edit_after_a_half_done_one_makes_up_for_it(store: Store) -> None:

@@ -13,6 +13,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from memory.errors import DuplicateMessage, DuplicateNumber, RememberingError, Unavailable
+from memory.records import Position
 from mongo.client import DEFAULT_DRIVER, DriverFactory
 from mongo.store import MongoStore
 from server.stores import Store
@@ -28,9 +29,11 @@ from tests.stores.samples import (
     an_answer,
     claimed,
     closed,
+    exchanges,
     finished,
     inserted,
     new_id,
+    next_turn,
 )
 from tests.support.mongod import Mongod
 from tests.support.wait import wait_until
@@ -209,6 +212,23 @@ async def test_an_answer_finished_again_after_a_lost_reply_counts_once(
     conversation = await far_store.conversations.get(conversation_id, USER)
     assert conversation.position.answers == 1
     assert await far_store.turns.open_turns(conversation_id) == []
+
+
+@pytest.mark.parametrize("marker", ["superseded_by", "$$REMOVE", "$max"])
+async def test_superseding_again_after_a_lost_reply_gives_the_same(
+    way: LossyWay, far_store: Store, marker: str
+) -> None:
+    conversation_id = await a_conversation(far_store)
+    await exchanges(far_store, conversation_id, 3)
+    edit = await inserted(far_store, await next_turn(far_store, conversation_id, rewriting=2))
+
+    async def supersede() -> Any:
+        return await far_store.turns.supersede(edit)
+
+    gone = await losing_the_reply(way, marker, supersede)
+    assert [turn.n for turn in gone] == [2, 3]
+    conversation = await far_store.conversations.get(conversation_id, USER)
+    assert conversation.position == Position(revision=1, turn=2, answers=1)
 
 
 async def test_a_claim_whose_reply_was_lost_is_not_given_twice(

@@ -47,10 +47,6 @@ class Checkpoints:
         self._store = store
         self._said = said
 
-    async def check(self, conversation_id: str) -> None:
-        """Raises ``NotFound`` where the conversation is deleted, and ``Unavailable``."""
-        await self._store.load(conversation_id, 1)
-
     async def read(self, conversation_id: str, earlier: Log | None = None) -> Checkpoint:
         """The checkpoint of now. ``earlier`` may have heard what an answer has said elsewhere.
 

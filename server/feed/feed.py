@@ -173,11 +173,9 @@ class Feed:
         async with self._lines_held():
             try:
                 if self._shared is not None and self._shared.connected:
-                    try:
+                    with suppress(RedisAway):
                         await self._take_up(self._shared, replacing, restoring=restoring)
                         return
-                    except RedisAway:
-                        self._shared.repair_soon()
                 if replacing is not None or self._log is None:
                     self._line.again()
                     await self._begin_locally()
@@ -243,12 +241,17 @@ class Feed:
         return await self._checkpoints.read(self.id, self._log)
 
     async def _known(self) -> Checkpoint:
+        """What was told here, where that is all that the store has but for what waits in line here;
+        else what the store has. What was told elsewhere may not have been heard."""
+        stored = await self._stored()
         if self._log is None:
-            return await self._stored()
-        # A deleted conversation's log is gone for good.
-        with suppress(Unavailable):
-            await self._checkpoints.check(self.id)
-        return self._log.checkpoint()
+            return stored
+        reached = Log(self.id, self._log.checkpoint())
+        for write in self._line.waiting():
+            reached.append(write.event)
+        if reached.stands_where(Log(self.id, stored)):
+            return self._log.checkpoint()
+        return stored
 
     async def _listen(self, shared: SharedLogs) -> None:
         """A server that can't hear reads once a second instead (``Feeds.look``)."""
@@ -276,6 +279,8 @@ class Feed:
         self.is_local = is_local
         if not is_local:
             self.has_diverged = False
+        elif self._shared is not None:
+            self._shared.repair_soon()  # Redis may be there already, or never have been away
         self._line.again_but_in(fresh.epoch)
         if transcript is not None:
             moment = fresh.moment()
@@ -313,6 +318,10 @@ class Feed:
                 return moment, shown(self.id, moment, transcript)
             await asyncio.sleep(MOMENT_SECONDS)
         raise Unavailable("The conversation changes too quickly to be shown.")
+
+    def is_behind(self, cursor: str | None) -> bool:
+        """Whether this is the cursor of something that was not heard here yet."""
+        return not self.is_local and self.log.is_behind(cursor)
 
     async def missed_since(self, cursor: str | None, upto: Moment) -> list[Entry] | None:
         """What a reader with this cursor must be given up to a moment; None where nobody can tell.

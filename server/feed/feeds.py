@@ -110,6 +110,8 @@ class Feeds:
         ``Unavailable`` and ``NotFound``.
         """
         feed = await self._caught_up(conversation)
+        if feed.is_behind(after) or self.state == "deaf":
+            await feed.refill()  # another server has told more than was heard here
         # From here to the reader's place on the feed there is no await: this is the moment.
         moment = feed.log.moment()
         hold = self._hold(connection, feed)

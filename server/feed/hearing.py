@@ -90,7 +90,7 @@ class Hearing:
             self._subscription.restart()
 
     async def _listen_to_all_kept(self) -> None:
-        for channel, handler in self._kept.items():
+        for channel, handler in list(self._kept.items()):
             if not self._subscription.listens_to(channel):
                 await self._subscription.listen(channel, handler)
 

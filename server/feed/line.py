@@ -77,6 +77,10 @@ class Line:
     def add(self, write: Write) -> None:
         self._waiting.append(write)
 
+    def waiting(self) -> list[Write]:
+        """What is not in the log, as far as is known here."""
+        return [*self._unheard, *self._sent, *self._waiting]
+
     def first(self) -> Write | None:
         """What waits longest and may still be told."""
         while self._waiting:

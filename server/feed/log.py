@@ -166,7 +166,20 @@ class Log:
         return Moment(self)
 
     def checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.n, self.position, list(self.live.values()))
+        """As it is now: a copy."""
+        live = [
+            LiveTurn(
+                turn.id, turn.n, turn.place, turn.status, turn.attempt, turn.text, turn.next_index
+            )
+            for turn in self.live.values()
+        ]
+        return Checkpoint(self.n, self.position, live)
+
+    def stands_where(self, other: Log) -> bool:
+        """Whether both have announced the same turns, and the same of these have ended or begun."""
+        return (self.n, self.position) == (other.n, other.position) and {
+            (turn_id, live.attempt) for turn_id, live in self.live.items()
+        } == {(turn_id, live.attempt) for turn_id, live in other.live.items()}
 
     def tells_the_same_as(self, other: Log) -> bool:
         """Whether a reader of the one has been told exactly what a reader of the other has."""
@@ -201,6 +214,10 @@ class Log:
         if number < first - 1:
             return None
         return [entry for entry in self._entries if entry.number > number]
+
+    def is_behind(self, cursor: str | None) -> bool:
+        match = _CURSOR.fullmatch(cursor or "")
+        return match is not None and match[1] == self.epoch and int(match[2]) > self.number
 
     def number_of(self, cursor: str | None) -> int | None:
         """The number in a cursor that this log may have given."""

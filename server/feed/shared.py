@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -36,9 +37,10 @@ log = logging.getLogger(__name__)
 
 KEPT_EVENTS = 256
 """Of a shared log in this process: some seconds of an answer. Older ones are read from Redis."""
-BEGIN_TRIES = 40
+BEGIN_SECONDS = 5.0
+"""To begin a log. A beginner that died is waited for, until its lease is over."""
 BEGIN_PAUSE = (0.01, 0.05)
-"""Between tries to begin a log: another is at it, or somebody had news meanwhile."""
+"""Between tries: another is at it, or somebody had news meanwhile."""
 
 
 class Heard(NamedTuple):
@@ -191,7 +193,8 @@ class SharedLogs:
         Raises what ``read`` raises, and ``Unavailable`` where it never came to it.
         """
         keys = feed_keys(conversation_id)
-        for _ in range(BEGIN_TRIES):
+        end = time.monotonic() + BEGIN_SECONDS
+        while time.monotonic() < end:
             token = secrets.token_hex(8)
             if await self._session.command("SET", keys.begin, token, "NX", "PX", BEGIN_MS):
                 checkpoint = await read()
@@ -204,11 +207,10 @@ class SharedLogs:
                     await self._announce(conversation_id, epoch)
                 if outcome != b"overtaken":
                     return
-            else:
-                found = await self.tail(conversation_id)
-                if found is not None and found.epoch != replacing:
-                    return
             await asyncio.sleep(random.uniform(*BEGIN_PAUSE))
+            found = await self.tail(conversation_id)
+            if found is not None and found.epoch != replacing:
+                return
         raise Unavailable("The conversation changes too quickly to be shown.")
 
     async def _announce(self, conversation_id: str, epoch: str) -> None:

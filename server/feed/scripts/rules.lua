@@ -29,7 +29,7 @@ local function standing()
   local last = found[1]
   if not last then return nil end
   local is_whole, state = pcall(cjson.decode, field(last, 's') or '')
-  if not is_whole or state.run ~= run_id() then return nil end
+  if not is_whole or type(state) ~= 'table' or state.run ~= run_id() then return nil end
   local epoch, number = split(last[1])
   return {epoch = epoch, number = number, state = state, last = last}
 end

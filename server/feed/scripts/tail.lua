@@ -29,7 +29,10 @@ while not said do
     if rule[1] == 'delta' then bodies[#bodies + 1] = field(entry, 'b') end
     to = '(' .. entry[1]
   end
-  if #some == 0 then return {'absent'} end  -- trimmed so far that nobody can tell it
+  if #some == 0 then  -- trimmed so far that nobody can tell it: it has to begin anew
+    redis.call('DEL', log)
+    return {'absent'}
+  end
 end
 answer[4] = said
 for i = #bodies, 1, -1 do answer[#answer + 1] = bodies[i] end

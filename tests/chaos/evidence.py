@@ -105,6 +105,8 @@ class Kept:
     """The summary."""
     remembered_notes: str = ""
     """The same, read through the memory."""
+    log: str | None = None
+    """The last cursor in the shared log."""
 
     @property
     def current(self) -> list[KeptTurn]:

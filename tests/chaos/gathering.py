@@ -11,6 +11,7 @@ from memory import RedisConversationMemory
 from memory.records import Message, Turn, answer_of, question_of
 from mongo.documents import turn_record
 from mongo.store import MongoStore
+from server.feed.keys import feed_keys
 from server.protocol import message_shape
 from tests.chaos.checker import ENDED, LATEST
 from tests.chaos.evidence import Evidence, Kept, KeptTurn, Shape
@@ -56,6 +57,9 @@ async def gather(
 
     with suppress(AssertionError):  # the checker says what differs
         await wait_until(agrees, "the memory agrees", timeout=10, interval=0.2)
+    with redis.Redis(port=world.redis.port, decode_responses=True) as client:
+        last = client.xrevrange(feed_keys(conversation_id).log, count=1)
+        kept.log = last[0][0] if last else None
     kept.remembered = [message_shape(conversation_id, message) for message in shown]
     return kept
 

@@ -137,6 +137,7 @@ class World:
                 "TURN_LEASE_SECONDS": str(LEASE_SECONDS),
                 "DRAIN_GRACE_SECONDS": str(DRAIN_SECONDS),
                 "SUMMARY_EVERY_TURNS": str(SUMMARY_EVERY_TURNS),
+                "LOG_LEVEL": "debug",
                 "OPENAI_API_KEY": "test",
                 "OPENAI_BASE_URL": self.provider.base_url,
                 "OPENAI_MODEL": "test-model",

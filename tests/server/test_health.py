@@ -6,6 +6,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.chat import ChatAgent
 from agent.models import demo_model
 from embedded.store import EmbeddedStore
@@ -13,9 +15,9 @@ from memory import RedisConversationMemory
 from server.health import Health
 
 
-async def test_a_store_that_refuses_for_good_is_down_until_it_is_mended(tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path / "mnemosio.db")
-    await store.connect()
+def the_health_of(
+    store: EmbeddedStore, *, feed_state: str = "local", told: list[dict[str, Any]] | None = None
+) -> Health:
     memory = RedisConversationMemory(archive=store)
     agent = ChatAgent(
         memory,
@@ -25,8 +27,15 @@ async def test_a_store_that_refuses_for_good_is_down_until_it_is_mended(tmp_path
         summary_every_turns=0,
         idle_timeout=0,
     )
+    changed = (told if told is not None else []).append
+    return Health(store, memory, agent, feed_state=lambda: feed_state, changed=changed)
+
+
+async def test_a_store_that_refuses_for_good_is_down_until_it_is_mended(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "mnemosio.db")
+    await store.connect()
     told: list[dict[str, Any]] = []
-    health = Health(store, memory, agent, changed=told.append)
+    health = the_health_of(store, told=told)
     await health.check()
     assert health.ready
     assert health.components()["store"] == "ok"
@@ -44,4 +53,22 @@ async def test_a_store_that_refuses_for_good_is_down_until_it_is_mended(tmp_path
     await health.check()
     assert health.ready
     assert told[1:] == [{"memory": "local", "store": "ok"}]
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "said"), [("shared", "ok"), ("local", "this process's own"), ("deaf", "deaf")]
+)
+async def test_the_feed_is_told_of_as_shared_local_or_deaf_and_is_ready_in_each(
+    tmp_path: Path, state: str, said: str
+) -> None:
+    store = EmbeddedStore(tmp_path / "mnemosio.db")
+    await store.connect()
+    health = the_health_of(store, feed_state=state)
+    await health.check()
+    assert health.components()["feed"].startswith(said)
+    assert health.ready
+    health.draining = True
+    assert health.components()["feed"] == "draining"
+    assert not health.ready
     await store.close()

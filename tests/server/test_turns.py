@@ -15,6 +15,7 @@ from memory.errors import Unavailable
 from memory.records import Message, Position, Transcript, Turn
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
+from server.signals import Signals
 from server.turns.acceptance import Acceptance
 from server.turns.answering import Answering
 from server.turns.leases import Leases
@@ -71,6 +72,7 @@ class Server:
         self.store = store
         self.agent = ScriptedAgent()
         memory = Memory(store)
+        signals = Signals("us:1")
         feeds = Feeds(lambda event, payload, sids: None, store, memory)
         self.answering = Answering(
             conversations=store.conversations,
@@ -78,6 +80,7 @@ class Server:
             memory=memory,
             feeds=feeds,
             agent=self.agent,
+            signals=signals,
             owner="us:1",
             lease_ms=LEASE_MS,
             max_running=limits.get("max_running", 0),
@@ -91,7 +94,7 @@ class Server:
             answering=self.answering,
             max_waiting=0,
         )
-        self.leases = Leases(self.answering, store.turns)
+        self.leases = Leases(self.answering, store.turns, signals, sweep_seconds=1.0)
 
     async def send(self, message_id: str, conversation_id: str | None = None) -> Turn:
         call = SendMessage(

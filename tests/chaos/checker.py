@@ -120,6 +120,8 @@ def _turns(kept: Kept, evidence: Evidence) -> Iterator[str]:
             yield f"gap in seq: the question of {where} has {turn.question['seq']}"
         if turn.status not in ENDED or turn.open:
             yield f"no outcome: {where} is {turn.status}{' and open' if turn.open else ''}"
+        if turn.status == "failed" and turn.error != "unavailable":  # the provider never fails
+            yield f"wrong failure: {where} failed as {turn.error}"
         if turn.status == "completed" and turn.answer is None:
             yield f"no answer: {where} is completed"
         if turn.answer is None:

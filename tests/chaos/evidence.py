@@ -81,6 +81,8 @@ class KeptTurn:
     asks: bool = True
     """With a message of its own; otherwise it answers one anew."""
     superseded: bool = False
+    error: str | None = None
+    """The code of its failure."""
 
     @property
     def messages(self) -> list[Shape]:

@@ -86,6 +86,7 @@ def _kept_turn(turn: Turn) -> KeptTurn:
         rewrites=turn.rewrites,
         asks=turn.question.key is None,
         superseded=turn.superseded,
+        error=turn.error.code if turn.error else None,
     )
 
 
@@ -121,7 +122,7 @@ def count(evidence: Evidence, people: list[User]) -> Counter[str]:
                 counts["snapshots on the way"] += seen.name == "conversation:snapshot"
     for kept in evidence.kept:
         for turn in kept.turns:
-            counts[turn.status] += 1
+            counts[turn.status if turn.error is None else f"failed as {turn.error}"] += 1
             counts["taken over"] += turn.attempt > 1
             counts["superseded"] += turn.superseded
     return counts

@@ -45,21 +45,43 @@ def check_prompts(evidence: Evidence) -> Iterator[str]:
             continue
         about = asked[question]
         about.requests += 1
-        wrongs = [
-            [*_history(said[:-1], versions, turn), *_notes_in_prompt(prompt, versions, turn)]
-            for versions, turn in about.by_request(about.requests)
-        ]
-        yield from min(wrongs, key=len)
+        yield from _wrong_prompt(prompt, said[:-1], about)
     for question, about in asked.items():
         attempts, times = sum(turn.attempt for _, turn in about.turns), about.requests
         if times > attempts:
             yield f"asked twice: {question!r} was sent {times} times in {attempts} attempts"
 
 
-def _history(history: list[Shape], versions: Versions, turn: KeptTurn) -> Iterator[str]:
+def _wrong_prompt(prompt: list[Shape], history: list[Shape], about: Asked) -> list[str]:
+    """The least that is wrong with the latest prompt, of whichever turn it may have been."""
+    least: list[str] | None = None
+    for versions, turn in about.by_request(about.requests):
+        for before in _transcripts(versions, turn, about.requests):
+            wrong = [*_history(history, before, turn), *_notes_in_prompt(prompt, before, turn)]
+            if not wrong:
+                return []
+            if least is None or len(wrong) < len(least):
+                least = wrong
+    return least or []
+
+
+def _transcripts(versions: Versions, turn: KeptTurn, request: int) -> Iterator[list[KeptTurn]]:
+    """What may stand before a turn's question: what did when it came. Where it was superseded just
+    then, and nothing of this request was kept, also what did a moment later, as far as it was
+    answered by then."""
+    yield versions.before[turn.id]
+    kept = turn.answer is not None and request_of(turn.answer["content"]) == request
+    by = versions.removed_by.get(turn.id)
+    if by is not None and not kept:
+        for n in range(by.n, versions.last + 1):
+            for answered in range(turn.place):
+                yield versions.after(n)[:answered]
+
+
+def _history(history: list[Shape], before: list[KeptTurn], turn: KeptTurn) -> Iterator[str]:
     """Before the question stand the latest answered exchanges before it, each once."""
     right = []
-    for earlier in versions.before[turn.id]:
+    for earlier in before:
         if earlier.answer is not None and earlier.answer["content"]:
             right.append(("user", earlier.question["content"]))
             right.append(("assistant", earlier.answer["content"]))
@@ -70,8 +92,8 @@ def _history(history: list[Shape], versions: Versions, turn: KeptTurn) -> Iterat
     for text, count in questions.items():
         if count > 1:
             yield f"doubled in prompt: {text!r} stands {count} times in that of {where}"
-    before = {each.question["content"] for each in versions.before[turn.id]}
-    for text in questions.keys() - before - {turn.question["content"]}:
+    asked = {each.question["content"] for each in before}
+    for text in questions.keys() - asked - {turn.question["content"]}:
         yield f"untimely in prompt: {text!r} stood not before {where}"
     if found != right[len(right) - len(found) :]:
         yield f"wrong prompt: that of {where} has {found[-4:]}, not {right[-4:]}"
@@ -79,8 +101,8 @@ def _history(history: list[Shape], versions: Versions, turn: KeptTurn) -> Iterat
         yield f"forgotten: the prompt of {where} has {len(found)} of {len(right)} messages"
 
 
-def _notes_in_prompt(prompt: list[Shape], versions: Versions, turn: KeptTurn) -> Iterator[str]:
-    yield from _compare(notes_in(prompt), versions.before[turn.id], f"the prompt of {_where(turn)}")
+def _notes_in_prompt(prompt: list[Shape], before: list[KeptTurn], turn: KeptTurn) -> Iterator[str]:
+    yield from _compare(notes_in(prompt), before, f"the prompt of {_where(turn)}")
 
 
 def _notes(kept: Kept, versions: Versions) -> Iterator[str]:

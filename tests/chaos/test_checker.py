@@ -94,6 +94,14 @@ def test_a_turn_left_open_is_named(evidence: Evidence, status: str, is_open: boo
     assert "no outcome" in kinds(evidence)
 
 
+def test_a_failure_that_is_the_servers_own_is_named(evidence: Evidence) -> None:
+    kept = evidence.kept[0].turns[2]
+    kept.status, kept.error = "failed", "unavailable"
+    assert "wrong failure" not in kinds(evidence)
+    kept.error = "internal"
+    assert "wrong failure" in kinds(evidence)
+
+
 def test_an_answer_cut_short_is_named(evidence: Evidence) -> None:
     answer = evidence.kept[0].turns[2].answer
     assert answer is not None

@@ -214,3 +214,15 @@ def test_a_prompt_with_notes_on_what_was_superseded_is_named(evidence: Evidence)
     assert kinds(evidence) == set()
     evidence.prompts[5][0] = evidence.prompts[2][0]
     assert kinds(evidence) == {"wrong notes"}
+
+
+def test_a_prompt_of_the_version_that_came_meanwhile_is_named_unless_nothing_came_of_it(
+    evidence: Evidence,
+) -> None:
+    """The third question is superseded while it waits, and asked after what replaced the second."""
+    evidence.prompts[2][3:5] = evidence.prompts[5][3:5]
+    assert "wrong prompt" in kinds(evidence)
+    third = evidence.kept[0].turns[2]
+    third.status, third.answer = "stopped", None
+    evidence.kept[0].history = []
+    assert not {"wrong prompt", "untimely in prompt"} & kinds(evidence)

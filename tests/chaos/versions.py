@@ -30,6 +30,11 @@ class Versions:
             self.current = [*kept, turn]
             self._after[turn.n] = self.current
 
+    @property
+    def last(self) -> int:
+        """The number of the latest turn."""
+        return max(self._after, default=0)
+
     def after(self, n: int) -> list[KeptTurn]:
         """The transcript as it was when turn ``n`` had come; before the first, none."""
         return self._after.get(n, [])

@@ -150,25 +150,31 @@ class Rewriting:
                 return await self._repeated(known, rewrite)
             if not await self._stop_from(conversation.id, (await rewrite.find()).place):
                 break
-        async with self._feeds.announcing.holding(conversation.id):
-            asked = time.monotonic()
-            try:
-                with self._answering.reserving() as has_room:
-                    turn, open_before = await self._insert(conversation, rewrite, has_room)
-                    conversation = await self._take_effect(turn, open_before)
-                    if turn.status == "running":
-                        position = position_at(conversation, turn)
-                        self._answering.begin(turn, position, leased_at=asked)
-            except DuplicateMessage:
-                known = await self._turns.by_message(conversation.user_id, rewrite.key)
-                if known is None:
-                    raise Missing from None  # accepted and deleted within this moment
-                return await self._repeated(known, rewrite)
-            except Duplicate as error:  # somebody else's turn has this id
-                raise Conflict(field=rewrite.field) from error
+        try:
+            turn, conversation = await self._begin(conversation, rewrite)
+        except DuplicateMessage:
+            known = await self._turns.by_message(conversation.user_id, rewrite.key)
+            if known is None:
+                raise Missing from None  # accepted and deleted within this moment
+            return await self._repeated(known, rewrite)
+        except Duplicate as error:  # somebody else's turn has this id
+            raise Conflict(field=rewrite.field) from error
         if turn.status == "queued":
             await self._answering.advance(turn.conversation_id)
         return Accepted(turn, conversation)
+
+    async def _begin(
+        self, conversation: Conversation, rewrite: Rewrite
+    ) -> tuple[Turn, Conversation]:
+        async with self._feeds.announcing.holding(conversation.id):
+            asked = time.monotonic()
+            with self._answering.reserving() as has_room:
+                turn, open_before = await self._insert(conversation, rewrite, has_room)
+                conversation = await self._take_effect(turn, open_before)
+                if turn.status == "running":
+                    position = position_at(conversation, turn)
+                    self._answering.begin(turn, position, leased_at=asked)
+        return turn, conversation
 
     async def _repeated(self, turn: Turn, rewrite: Rewrite) -> Accepted:
         if turn.digest != rewrite.digest:

@@ -118,7 +118,9 @@ class Rewriting:
 
         async def find() -> Turn:
             turn = await self._turns.get(conversation.id, call.turn_id)
-            if turn is None or turn.superseded:
+            # Somebody's edit may have superseded it, and not be through with marking that.
+            there = turn and await self._turns.at_place(conversation.id, turn.place)
+            if turn is None or there is None or there.id != turn.id:
                 raise Missing("There is no such turn.", field="turn_id")
             if turn.status not in ENDED:
                 raise Busy("This turn has not ended yet.")

@@ -222,7 +222,7 @@ class ChatServer:
         if self.feeds.shared is not None:
             self.signals.connect(self.feeds.shared)
         self._stack.push_async_callback(self.signals.close)
-        app = web.Application()
+        app = http.application(self.health)
         self.transport.attach(app)
         http.add_routes(app, self.health, self._metrics(), self._page)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from server.health import Health
 from server.metrics import CONTENT_TYPE, Metrics
@@ -29,6 +30,20 @@ PAGE_FILES = {
     "/socket.js": "socket.js",
     "/icon.svg": "icon.svg",
 }
+
+
+def application(health: Health) -> web.Application:
+    """An application that lets no new client in while it is draining: it is to try elsewhere, and
+    stock clients do, again and again. Who is here already may finish what it is doing."""
+
+    @web.middleware
+    async def refuse_newcomers(request: web.Request, handler: Handler) -> web.StreamResponse:
+        is_new = request.path.startswith("/socket.io") and "sid" not in request.query
+        if is_new and health.draining:
+            return web.Response(status=503, text="This server is stopping; try another.\n")
+        return await handler(request)
+
+    return web.Application(middlewares=[refuse_newcomers])
 
 
 def add_routes(app: web.Application, health: Health, metrics: Metrics, page: Path) -> None:

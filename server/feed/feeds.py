@@ -115,18 +115,22 @@ class Feeds:
         # From here to the reader's place on the feed there is no await: this is the moment.
         moment = feed.log.moment()
         hold = self._hold(connection, feed)
+
+        def withdraw() -> None:
+            hold.withdraw()
+            if connection.sid not in feed.readers:
+                connection.following.discard(feed.id)
+
         try:
             missed = await feed.missed_since(after, moment)
             if missed is not None:
                 hold.precede(missed)
-                return Opening("replayed", moment.cursor, None, None, hold.release, hold.withdraw)
+                return Opening("replayed", moment.cursor, None, None, hold.release, withdraw)
             moment, messages = await feed.snapshot(hold)
         except BaseException:
-            hold.withdraw()
+            withdraw()
             raise
-        return Opening(
-            "snapshot", moment.cursor, messages, moment.turns, hold.release, hold.withdraw
-        )
+        return Opening("snapshot", moment.cursor, messages, moment.turns, hold.release, withdraw)
 
     def _hold(self, connection: Connection, feed: Feed) -> Hold:
         if connection.closed:

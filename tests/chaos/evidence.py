@@ -107,8 +107,6 @@ class Kept:
     """The summary."""
     remembered_notes: str = ""
     """The same, read through the memory."""
-    log: str | None = None
-    """The last cursor in the shared log."""
 
     @property
     def current(self) -> list[KeptTurn]:
@@ -135,6 +133,8 @@ class Evidence:
     immortal: list[str] = field(default_factory=list)
     """Redis keys without a TTL."""
     logs: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, str] = field(default_factory=dict)
+    """By conversation: the last cursor of its log in Redis when all was healed, if there is one."""
     began: float = 0.0
     """When the faults began, by ``time.monotonic()``."""
     calm: bool = False

@@ -57,11 +57,19 @@ async def gather(
 
     with suppress(AssertionError):  # the checker says what differs
         await wait_until(agrees, "the memory agrees", timeout=10, interval=0.2)
-    with redis.Redis(port=world.redis.port, decode_responses=True) as client:
-        last = client.xrevrange(feed_keys(conversation_id).log, count=1)
-        kept.log = last[0][0] if last else None
     kept.remembered = [message_shape(conversation_id, message) for message in shown]
     return kept
+
+
+def shared_logs(world: World, people: list[User]) -> dict[str, str]:
+    """The last cursors. A log that Redis has lost is missed by nobody before it is written to, or
+    asked for by a server that never had it."""
+    found = {}
+    with redis.Redis(port=world.redis.port, decode_responses=True) as client:
+        for conversation_id in [each for user in people for each in user.conversations]:
+            for cursor, _ in client.xrevrange(feed_keys(conversation_id).log, count=1):
+                found[conversation_id] = cursor
+    return found
 
 
 def _all_turns(world: World, conversation_id: str) -> list[Turn]:

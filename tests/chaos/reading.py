@@ -35,10 +35,11 @@ def check_readers(evidence: Evidence) -> list[str]:
                 view = views[conversation_id] = View(
                     name, kept[conversation_id], findings, pictures
                 )
-            had_cursor = view.knows_something
+            epoch = view.epoch
             view.take(each)
-            # Nothing is broken, or all is healed and the log was there a moment ago.
-            is_sure = had_cursor and (is_over or evidence.calm)
+            # Nothing is broken, or all is healed and its log is there.
+            there = evidence.shared.get(conversation_id, "").partition("-")[0]
+            is_sure = epoch is not None and (evidence.calm or (is_over and epoch == there))
             is_anew = each.name == SNAPSHOT or each.payload.get("recovery") == "snapshot"
             if is_sure and is_anew:
                 what = f"{name} in {conversation_id}: {each.name} {each.payload['cursor']}"

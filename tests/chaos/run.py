@@ -21,7 +21,7 @@ from memory.errors import NotFound
 from mongo.store import MongoStore
 from tests.chaos.checker import check
 from tests.chaos.evidence import Evidence, Kept
-from tests.chaos.gathering import count, gather
+from tests.chaos.gathering import count, gather, shared_logs
 from tests.chaos.model import answer_to
 from tests.chaos.saboteur import Saboteur
 from tests.chaos.tab import GaveUp
@@ -141,6 +141,7 @@ async def _play(
     await memory.connect()
     try:
         await _settle(world, store, people, evidence)
+        evidence.shared = shared_logs(world, people)
         finishing = [tab.finish() for user in people for tab in user.tabs]
         results = await asyncio.gather(*finishing, return_exceptions=True)
         evidence.mishaps += [f"no end: {result!r}" for result in results if result is not None]

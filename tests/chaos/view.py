@@ -56,8 +56,9 @@ class View:
         self._live: dict[str, Live] = {}
 
     @property
-    def knows_something(self) -> bool:
-        return self._epoch is not None
+    def epoch(self) -> str | None:
+        """Of the log that it has a cursor of."""
+        return self._epoch
 
     def compare(self, kept: Kept, when: str) -> None:
         """Held against the store, from the first message it knows of."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -18,249 +17,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
-from memory.records import Answer, Position, Question, Transcript, Turn
-from server.connections import Connection
-from server.feed.feeds import Feeds
-from server.feed.following import Opening
-
-USER, CONVERSATION = "user", "conversation"
-LEASE_MS = 60_000
-ENDS = ("turn:completed", "turn:stopped", "turn:failed")
-
-
-class GatedMemory:
-    """Reads the store, each time at the moment that the test lets it."""
-
-    def __init__(self, store: EmbeddedStore) -> None:
-        self._store = store
-        self.away = False
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.reached = asyncio.Event()
-
-    async def read(self, conversation_id: str, *, at_least: Position) -> Transcript:
-        self.reached.set()
-        await self.gate.wait()
-        if self.away:
-            raise Unavailable
-        return await self._store.load(conversation_id, 1000)
-
-
-class Tab:
-    """A client that believes what it is told, and nothing else."""
-
-    def __init__(self, number: int) -> None:
-        self.connection = Connection(f"tab {number}", USER, guest=True)
-        self.messages: dict[int, str] = {}
-        self.turns: dict[str, tuple[str, int, str, int]] = {}
-        self.cursor: str | None = None
-        self.told: list[tuple[str, str]] = []
-        self.opening: asyncio.Task[Opening] | None = None
-
-    @property
-    def sid(self) -> str:
-        return self.connection.sid
-
-    def show(self, snapshot: dict[str, Any]) -> None:
-        self.messages = {each["seq"]: each["content"] for each in snapshot["messages"]}
-        self.turns = {
-            each["id"]: (each["status"], each["attempt"], each["text"], each["next_index"])
-            for each in snapshot["turns"]
-        }
-        self.cursor = snapshot["cursor"]
-
-    def hear(self, name: str, payload: dict[str, Any]) -> None:
-        self.told.append((name, payload["cursor"]))
-        if name == "conversation:snapshot":
-            self.show(payload)
-            return
-        assert self.cursor is not None, "an event before any verdict"
-        epoch, number = payload["cursor"].split("-")
-        assert self.cursor == f"{epoch}-{int(number) - 1}", "a gap, a double or another order"
-        self.cursor = payload["cursor"]
-        turn_id = payload.get("turn_id", "")
-        if name == "message:created":
-            message = payload["message"]
-            assert message["seq"] not in self.messages
-            self.messages[message["seq"]] = message["content"]
-            self.turns[message["turn_id"]] = ("queued", 0, "", 0)
-        elif name == "turn:started":
-            assert turn_id in self.turns
-            self.turns[turn_id] = ("running", payload["attempt"], "", 0)
-        elif name == "turn:delta":
-            status, attempt, text, next_index = self.turns[turn_id]
-            assert (status, attempt, next_index) == (
-                "running",
-                payload["attempt"],
-                payload["index"],
-            )
-            self.turns[turn_id] = (status, attempt, text + payload["text"], next_index + 1)
-        elif name in ENDS:
-            _, _, text, _ = self.turns.pop(turn_id)
-            if (message := payload["message"]) is not None:
-                assert message["content"] == text, "the deltas joined are the answer"
-                assert message["seq"] not in self.messages
-                self.messages[message["seq"]] = message["content"]
-
-
-class World:
-    """One conversation, the feed of this server, and another server that writes to the store."""
-
-    def __init__(self, store: EmbeddedStore) -> None:
-        self.store = store
-        self.memory = GatedMemory(store)
-        self.tabs = [Tab(number) for number in range(3)]
-        self.feeds = Feeds(self.deliver, store, self.memory)
-        self.accepted = 0
-        self.waiting: list[Turn] = []
-        self.running: Turn | None = None
-        self.index = 0
-        self.elsewhere = False
-
-    def deliver(self, event: str, payload: dict[str, Any], sids: list[str]) -> None:
-        for tab in self.tabs:
-            if tab.sid in sids:
-                tab.hear(event, payload)
-
-    def is_ours(self, turn_id: str) -> bool:
-        mine = [*self.waiting, self.running] if self.running else self.waiting
-        return not self.elsewhere and any(turn.id == turn_id for turn in mine)
-
-    # What the turns do
-
-    async def accept(self, *, announced: bool = True) -> None:
-        self.accepted += 1
-        n = self.accepted
-        turn = Turn(
-            id=f"turn {n}",
-            conversation_id=CONVERSATION,
-            user_id=USER,
-            n=n,
-            question=Question(message_id=f"message {n}", content=f"question {n}", created_at=n),
-            digest="",
-            accepted="queued",
-            status="queued",
-            owner="us",
-            created_at=n,
-        )
-        async with self.feeds.announcing.holding(CONVERSATION):
-            await self.store.turns.insert(turn, lease_ms=LEASE_MS)
-            await self.store.conversations.touch(turn)
-            if announced:
-                await self.feeds.created(turn)
-                await self.feeds.queued(turn)
-        self.waiting.append(turn)
-
-    async def start(self) -> None:
-        if self.running is not None or not self.waiting:
-            return
-        claimed = await self.store.turns.claim(self.waiting[0], "us", lease_ms=LEASE_MS)
-        assert claimed is not None
-        del self.waiting[0]
-        self.running, self.index = claimed, 0
-        if not self.elsewhere:
-            await self.feeds.started(claimed)
-
-    async def delta(self) -> None:
-        if self.running is None:
-            return
-        if not self.elsewhere:
-            self.feeds.delta(self.running, self.index, f"{self.index} ")
-        self.index += 1
-
-    async def end(self) -> None:
-        if self.running is None:
-            return
-        turn = self.running
-        text = "".join(f"{index} " for index in range(self.index))
-        answer = Answer(
-            message_id=f"answer {turn.n}", content=text, status="complete", created_at=turn.n
-        )
-        ended = await self.store.turns.finish(
-            turn,
-            "completed" if text else "stopped",
-            answer if text else None,
-        )
-        assert ended is not None
-        self.running = None
-        if not self.elsewhere:
-            await self.feeds.ended(ended)
-        await self.store.turns.close(ended)
-
-    # What a tab does
-
-    async def open(self, tab: Tab, after: str | None) -> Opening:
-        conversation = await self.store.conversations.get(CONVERSATION, USER)
-        return await self.feeds.open(tab.connection, conversation, after)
-
-    async def begin_open(self, tab: Tab, *, fresh: bool) -> None:
-        """To its end, or to the gate where that is shut."""
-        if tab.opening is not None:
-            return
-        after = None if fresh else tab.cursor
-        self.memory.reached.clear()
-        tab.opening = asyncio.create_task(self.open(tab, after))
-        reached = asyncio.create_task(self.memory.reached.wait())
-        await asyncio.wait({tab.opening, reached}, return_when=asyncio.FIRST_COMPLETED)
-        reached.cancel()
-        if self.memory.gate.is_set():
-            await asyncio.wait({tab.opening})
-
-    async def end_open(self, tab: Tab, *, withdrawn: bool = False) -> None:
-        if tab.opening is None:
-            return
-        if self.memory.gate.is_set():
-            await asyncio.wait({tab.opening})
-        if not tab.opening.done():
-            return
-        opening, tab.opening = tab.opening, None
-        if opening.exception() is not None:
-            return
-        if withdrawn:
-            opening.result().withdraw()
-            return
-        verdict = opening.result()
-        if verdict.recovery == "snapshot":
-            tab.show(verdict.shape())
-        verdict.release()
-
-    def leave(self, tab: Tab) -> None:
-        if tab.opening is None:
-            self.feeds.leave(tab.connection, CONVERSATION)
-
-    async def look_elsewhere(self) -> None:
-        for conversation_id in self.feeds.followed_elsewhere(self.is_ours):
-            await self.feeds.catch_up(conversation_id, self.is_ours)
-
-    async def settle(self) -> None:
-        """Let everybody's opening end, and everybody open what is not open."""
-        self.memory.away = False
-        self.memory.gate.set()
-        for tab in self.tabs:
-            if tab.opening is not None:
-                await asyncio.wait({tab.opening})
-                await self.end_open(tab)
-
-    async def truth(self) -> dict[int, str]:
-        loaded = await self.store.load(CONVERSATION, 1000)
-        return {each.seq or 0: str(each.content) for each in loaded.messages}
-
-
-@asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
-    store = EmbeddedStore(folder / "store.db")
-    await store.connect()
-    try:
-        await store.conversations.create(CONVERSATION, USER, "", digest=None, at=0)
-        yield World(store)
-    finally:
-        await store.close()
+from server.feed import feed as feed_module
+from server.feed import feeds as feeds_module
+from server.feed import mending
+from tests.support.feed_world import CONVERSATION, LEASE_MS, World, world
 
 
 def run(play: Coroutine[Any, Any, None]) -> None:
     asyncio.run(play)
+
+
+@pytest.fixture(autouse=True)
+def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server waits for another's announcement, thousands of times here."""
+    monkeypatch.setattr(feeds_module, "CATCH_UP_SECONDS", 0.01)
+    monkeypatch.setattr(feeds_module, "CATCH_UP_PAUSE", 0.002)
+    monkeypatch.setattr(feed_module, "BEHIND_SECONDS", 0.001)
+    monkeypatch.setattr(mending, "FIRST_PAUSE", 0.002)
 
 
 TAB_STEPS = ("open", "come back", "opened", "withdraw", "leave")
@@ -311,6 +85,7 @@ def test_a_reader_sees_each_event_once_whenever_it_opens_closes_or_comes_back(
                 for what in steps:
                     await step(here, what)
                 await here.settle()
+                await here.quiet()
                 truth = await here.truth()
                 running = here.running
                 for tab in here.tabs:
@@ -322,8 +97,9 @@ def test_a_reader_sees_each_event_once_whenever_it_opens_closes_or_comes_back(
                             assert next_index == here.index
                             assert text == "".join(f"{each} " for each in range(here.index))
                         assert len(tab.turns) == len(here.waiting) + (running is not None)
-                told = [name for tab in here.tabs for name, _ in tab.told]
-                assert "conversation:snapshot" not in told
+                told = [event for tab in here.tabs for event in tab.told]
+                assert "conversation:snapshot" not in {name for name, _ in told}
+                assert len({cursor.partition("-")[0] for _, cursor in told}) <= 1
 
     run(play())
 
@@ -347,6 +123,7 @@ def test_a_reader_is_never_left_behind_by_what_another_server_did(steps: list[An
                 for tab in here.tabs:
                     await here.begin_open(tab, fresh=False)
                 await here.settle()
+                await here.quiet()
                 for tab in here.tabs:
                     assert tab.messages == truth
 
@@ -368,9 +145,26 @@ async def test_a_failed_opening_leaves_who_was_on_the_feed_without_a_gap(tmp_pat
         assert tab.opening is not None
         with pytest.raises(Unavailable):
             await tab.opening
+        assert here.feeds.follows(tab.connection, CONVERSATION)
         await here.delta()
         await here.end()
         assert tab.messages == {1: "question 1", 2: "0 1 "}
+
+
+@pytest.mark.parametrize("after", ["a failed opening", "a withdrawn one"])
+async def test_who_was_not_on_the_feed_is_not_after_an_opening_that_came_to_nothing(
+    tmp_path: Path, after: str
+) -> None:
+    """Else a message that is sent next would not put it there: its answer would be told nobody."""
+    async with world(tmp_path) as here:
+        tab = here.tabs[0]
+        here.memory.away = after == "a failed opening"
+        await here.begin_open(tab, fresh=True)
+        await here.end_open(tab, withdrawn=True)
+        assert not here.feeds.follows(tab.connection, CONVERSATION)
+        await here.accept()
+        await here.quiet()
+        assert tab.told == []
 
 
 async def test_a_turn_that_was_never_announced_is_shown_before_the_next(tmp_path: Path) -> None:
@@ -380,6 +174,7 @@ async def test_a_turn_that_was_never_announced_is_shown_before_the_next(tmp_path
         await here.settle()
         await here.accept(announced=False)
         await here.accept()
+        await here.quiet()
         assert tab.messages == {1: "question 1", 3: "question 2"}
         for _ in range(2):
             await here.start()
@@ -389,7 +184,9 @@ async def test_a_turn_that_was_never_announced_is_shown_before_the_next(tmp_path
         assert len(tab.messages) == 4
 
 
-async def test_a_new_log_goes_on_in_the_middle_of_an_answer(tmp_path: Path) -> None:
+async def test_a_new_log_that_has_just_what_was_told_goes_on_in_the_middle_of_an_answer(
+    tmp_path: Path,
+) -> None:
     async with world(tmp_path) as here:
         tab = here.tabs[0]
         await here.accept()
@@ -397,11 +194,34 @@ async def test_a_new_log_goes_on_in_the_middle_of_an_answer(tmp_path: Path) -> N
         await here.delta()
         await here.begin_open(tab, fresh=True)
         await here.settle()
+        before = tab.cursor
         await here.feeds.renew(CONVERSATION)
-        assert [name for name, _ in tab.told] == ["conversation:snapshot"]
         await here.delta()
         await here.end()
         assert tab.messages == {1: "question 1", 2: "0 1 "}
+        assert [name for name, _ in tab.told] == ["turn:delta", "turn:completed"]
+        assert before is not None
+        assert tab.cursor is not None
+        assert before.partition("-")[0] != tab.cursor.partition("-")[0]
+
+
+async def test_a_new_log_that_has_more_than_was_told_is_shown_in_the_middle_of_an_answer(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path) as here:
+        tab = here.tabs[0]
+        await here.accept()
+        await here.start()
+        await here.delta()
+        await here.begin_open(tab, fresh=True)
+        await here.settle()
+        await here.accept(announced=False)
+        await here.feeds.renew(CONVERSATION)
+        assert [name for name, _ in tab.told] == ["conversation:snapshot"]
+        assert tab.turns == {"turn 1": ("running", 1, "0 ", 1), "turn 2": ("queued", 0, "", 0)}
+        await here.delta()
+        await here.end()
+        assert tab.messages == {1: "question 1", 2: "0 1 ", 3: "question 2"}
 
 
 async def test_a_later_attempt_elsewhere_is_shown(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""A client of a feed that believes what it is told, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from server.connections import Connection
+from server.feed.following import Opening
+
+ENDS = ("turn:completed", "turn:stopped", "turn:failed")
+
+Running = tuple[str, int, str, int]
+"""A turn's status, attempt, text, and the index of its next delta."""
+
+
+class Tab:
+    def __init__(self, name: str, user_id: str) -> None:
+        self.connection = Connection(name, user_id, guest=True)
+        self.messages: dict[int, str] = {}
+        """By ``seq``."""
+        self.turns: dict[str, Running] = {}
+        self.cursor: str | None = None
+        self.told: list[tuple[str, str]] = []
+        """The events' names and cursors."""
+        self.opening: asyncio.Task[Opening] | None = None
+        self._ids: dict[str, int] = {}
+        """The ``seq`` of each message that is there."""
+
+    @property
+    def sid(self) -> str:
+        return self.connection.sid
+
+    def show(self, snapshot: dict[str, Any]) -> None:
+        self.messages, self._ids = {}, {}
+        for message in snapshot["messages"]:
+            self._add(message)
+        self.turns = {
+            each["id"]: (each["status"], each["attempt"], each["text"], each["next_index"])
+            for each in snapshot["turns"]
+        }
+        self.cursor = snapshot["cursor"]
+
+    def hear(self, name: str, payload: dict[str, Any]) -> None:
+        self.told.append((name, payload["cursor"]))
+        if name == "conversation:snapshot":
+            self.show(payload)
+            return
+        assert self.cursor is not None, "an event before any verdict"
+        assert is_next(payload["cursor"], self.cursor), "a gap, a double or another order"
+        self.cursor = payload["cursor"]
+        turn_id = payload.get("turn_id", "")
+        if name == "message:created":
+            self._add(payload["message"])
+            self.turns[payload["message"]["turn_id"]] = ("queued", 0, "", 0)
+        elif name == "message:removed":
+            self._remove(payload["message_ids"])
+        elif name == "turn:queued":
+            self.turns.setdefault(turn_id, ("queued", 0, "", 0))  # one that is answered anew
+        elif name == "turn:started":
+            assert payload["message_id"] in self._ids
+            self.turns[turn_id] = ("running", payload["attempt"], "", 0)
+        elif name == "turn:delta":
+            status, attempt, text, next_index = self.turns[turn_id]
+            assert (status, attempt, next_index) == (
+                "running",
+                payload["attempt"],
+                payload["index"],
+            )
+            self.turns[turn_id] = (status, attempt, text + payload["text"], next_index + 1)
+        elif name in ENDS:
+            _, _, text, _ = self.turns.pop(turn_id)
+            if (message := payload["message"]) is not None:
+                assert message["content"] == text, "the deltas joined are the answer"
+                self._add(message)
+
+    def _add(self, message: dict[str, Any]) -> None:
+        assert message["seq"] not in self.messages, "two messages for one place"
+        self.messages[message["seq"]] = message["content"]
+        self._ids[message["id"]] = message["seq"]
+
+    def _remove(self, message_ids: list[str]) -> None:
+        for message_id in message_ids:
+            del self.messages[self._ids.pop(message_id)]
+        there = set(self._ids)
+        assert len(there) == len(self.messages)
+
+
+def is_next(cursor: str, before: str) -> bool:
+    """Whether ``cursor`` may follow ``before``: within an epoch each number follows the last."""
+    epoch, number = cursor.split("-")
+    epoch_before, number_before = before.split("-")
+    return epoch != epoch_before or int(number) == int(number_before) + 1

@@ -30,7 +30,7 @@ from redislink.link import RedisAway
 from redislink.subscription import NotListening
 from server.connections import Deliver
 from server.feed.checkpoints import Checkpoints
-from server.feed.following import Hold, Readers, shown
+from server.feed.following import Readers, shown
 from server.feed.line import Line, Write
 from server.feed.log import Checkpoint, Entry, Log, Moment, new_epoch
 from server.feed.mending import Mending, Step
@@ -302,22 +302,12 @@ class Feed:
             await asyncio.sleep(MOMENT_SECONDS)
         raise Unavailable("The conversation changes too quickly to be shown.")
 
-    # What a reader is given
+    # What it has told
 
-    async def snapshot(self, hold: Hold) -> tuple[Moment, list[dict[str, Any]]]:
-        """What there is at one moment, for a reader that is held from that moment on.
-
-        The messages are read after the moment is fixed; those that follow as events are left out.
-        Raises ``Unavailable`` and ``NotFound``.
-        """
-        for _ in range(MOST_MOMENTS):
-            hold.restart()
-            moment = self.log.moment()
-            transcript = await self._memory.read(self.id, at_least=moment.position)
-            if transcript.position.revision == moment.position.revision:
-                return moment, shown(self.id, moment, transcript)
-            await asyncio.sleep(MOMENT_SECONDS)
-        raise Unavailable("The conversation changes too quickly to be shown.")
+    def reaches(self, known: Position) -> bool:
+        """Whether all was told here that the store knows of."""
+        position = self.log.position
+        return position.revision > known.revision or position.covers(known)
 
     def is_behind(self, cursor: str | None) -> bool:
         """Whether this is the cursor of something that was not heard here yet."""

@@ -1,15 +1,8 @@
-"""Every conversation's feed in this process: opened, followed, written to, and let go.
-
-Race: an event is told while a reader is being given the past. Closed by order: the moment is fixed
-and the reader put on the feed in one step without an await; what comes later is held back for it
-until its verdict is out. Race: a message is in the store and not yet announced. The log knows what
-was announced; a snapshot leaves out what will follow as an event.
-"""
+"""Every conversation's feed in this process: followed, written to, and let go."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -21,8 +14,9 @@ from server.connections import Connection, Deliver
 from server.feed import events
 from server.feed.checkpoints import Checkpoints, Said, Store, nothing_said
 from server.feed.feed import Feed, Memory
-from server.feed.following import Hold, Opening
+from server.feed.following import Opening
 from server.feed.line import Holder, Write
+from server.feed.opening import Openings
 from server.feed.shared import SharedLogs
 from server.locks import KeyedLocks
 from server.tasks import Tasks
@@ -33,10 +27,6 @@ MAX_IDLE_SIZE = 64_000_000
 
 # Conversations whose log in Redis lacks what was told here. Beyond it, every log goes.
 MAX_DIVERGED = 100_000
-
-# How long an opening waits for what another server has stored and is just announcing.
-CATCH_UP_SECONDS = 0.3
-CATCH_UP_PAUSE = 0.02
 
 # How long an end waits for its place in the log; then the sweep tells it.
 END_SECONDS = 5.0
@@ -74,6 +64,9 @@ class Feeds:
         self.shared: SharedLogs | None = None
         self.announcing = KeyedLocks()
         """Held by conversation while this server stores and then announces something."""
+        self._openings = Openings(
+            self._ready, memory, self.announcing, is_deaf=lambda: self.state == "deaf"
+        )
 
     async def connect(self) -> None:
         """Share the logs through Redis, if there is one and as soon as it is there."""
@@ -109,50 +102,7 @@ class Feeds:
         The log reaches at least as far as ``conversation`` says, wherever it was written. Raises
         ``Unavailable`` and ``NotFound``.
         """
-        feed = await self._caught_up(conversation)
-        if feed.is_behind(after) or self.state == "deaf":
-            await feed.refill()  # another server has told more than was heard here
-        # From here to the reader's place on the feed there is no await: this is the moment.
-        moment = feed.log.moment()
-        hold = self._hold(connection, feed)
-
-        def withdraw() -> None:
-            hold.withdraw()
-            if connection.sid not in feed.readers:
-                connection.following.discard(feed.id)
-
-        try:
-            missed = await feed.missed_since(after, moment)
-            if missed is not None:
-                hold.precede(missed)
-                return Opening("replayed", moment.cursor, None, None, hold.release, withdraw)
-            moment, messages = await feed.snapshot(hold)
-        except BaseException:
-            withdraw()
-            raise
-        return Opening("snapshot", moment.cursor, messages, moment.turns, hold.release, withdraw)
-
-    def _hold(self, connection: Connection, feed: Feed) -> Hold:
-        if connection.closed:
-            raise Unavailable("The connection has ended: there is nobody to tell.")
-        connection.following.add(feed.id)
-        return feed.readers.hold(connection)
-
-    async def _caught_up(self, conversation: Conversation) -> Feed:
-        """The feed, anew where its log lacks what another server has told nobody."""
-        feed = await self._ready(conversation.id)
-        end = time.monotonic() + CATCH_UP_SECONDS
-        while not _reaches(feed, conversation.position):
-            if time.monotonic() < end:
-                await asyncio.sleep(CATCH_UP_PAUSE)
-                feed = await self._ready(conversation.id)
-                continue
-            # What this server has stored is announced in a moment. What else is missing never is.
-            async with self.announcing.holding(conversation.id):
-                if not _reaches(feed, conversation.position):
-                    await feed.renew()
-            return await self._ready(conversation.id)
-        return feed
+        return await self._openings.open(connection, conversation, after)
 
     async def _ready(self, conversation_id: str) -> Feed:
         while True:
@@ -254,7 +204,7 @@ class Feeds:
     def lacks(self, conversation_id: str, known: Position) -> bool:
         """Whether the store knows of more than was told here."""
         feed = self._feeds.get(conversation_id)
-        return feed is not None and feed.has_log and not _reaches(feed, known)
+        return feed is not None and feed.has_log and not feed.reaches(known)
 
     def followed_elsewhere(self, is_ours: Callable[[str], bool]) -> list[str]:
         """Those that somebody here follows by a local log, and another server answers."""
@@ -369,8 +319,3 @@ class Feeds:
                 forget=self.forget,
             )
         return feed
-
-
-def _reaches(feed: Feed, known: Position) -> bool:
-    position = feed.log.position
-    return position.revision > known.revision or position.covers(known)

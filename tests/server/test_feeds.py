@@ -19,8 +19,7 @@ from msgspec.structs import replace
 
 from memory.errors import Unavailable
 from server.feed import feed as feed_module
-from server.feed import feeds as feeds_module
-from server.feed import mending
+from server.feed import mending, opening
 from tests.support.feed_world import CONVERSATION, LEASE_MS, World, world
 
 
@@ -31,8 +30,8 @@ def run(play: Coroutine[Any, Any, None]) -> None:
 @pytest.fixture(autouse=True)
 def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server waits for another's announcement, thousands of times here."""
-    monkeypatch.setattr(feeds_module, "CATCH_UP_SECONDS", 0.01)
-    monkeypatch.setattr(feeds_module, "CATCH_UP_PAUSE", 0.002)
+    monkeypatch.setattr(opening, "CATCH_UP_SECONDS", 0.01)
+    monkeypatch.setattr(opening, "CATCH_UP_PAUSE", 0.002)
     monkeypatch.setattr(feed_module, "BEHIND_SECONDS", 0.001)
     monkeypatch.setattr(mending, "FIRST_PAUSE", 0.002)
 

@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench chaos
+.PHONY: help setup run test test-long check bench chaos
 
 help:  ## Show these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## Make .venv and install what the server needs into it (when that has changed)
 	@scripts/setup.sh requirements.txt
@@ -14,6 +14,11 @@ test:  ## Install what the tests need and run them all; ARGS="tests/server -k gu
 	@scripts/setup.sh requirements-dev.txt
 	@scripts/test-servers.sh
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest $(ARGS)
+
+test-long:  ## The tests that take minutes: the same faults with the times that are set by default
+	@scripts/setup.sh requirements-dev.txt
+	@scripts/test-servers.sh
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest -m long $(ARGS)
 
 check:  ## Lint, formatting, types, and who may import whom
 	@scripts/setup.sh requirements-dev.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -63,3 +64,21 @@ def with_provider(provider: Provider, **settings: str) -> dict[str, str]:
         "OPENAI_MODEL": "test-model",
         **settings,
     }
+
+
+@pytest.fixture
+def shared(provider: Provider, redis_server: RedisServer, mongod: Mongod) -> dict[str, str]:
+    """The settings of servers that share everything, in a database of the test's own."""
+    return with_provider(
+        provider,
+        REDIS_URL=redis_server.url,
+        MONGODB_URI=mongod.uri,
+        MONGODB_DATABASE=f"shared_{uuid.uuid4().hex[:8]}",
+        TURN_LEASE_SECONDS="2",
+    )
+
+
+@pytest.fixture
+def two(start_app: StartApp, shared: dict[str, str]) -> tuple[App, App]:
+    """Two servers that share everything."""
+    return start_app(**shared), start_app(**shared)

@@ -101,6 +101,24 @@ class Client:
         sent = await self.send(content, conversation_id)
         return await self.completed(sent["turn"]["id"], timeout=timeout)
 
+    async def open(self, conversation_id: str, after: str | None = None) -> dict[str, Any]:
+        return await self.ok("conversation:open", conversation_id=conversation_id, after=after)
+
+    async def stop(self, conversation_id: str, turn_id: str) -> dict[str, Any]:
+        """The turn as it ended, or as it is."""
+        answer = await self.ok("turn:stop", conversation_id=conversation_id, turn_id=turn_id)
+        turn: dict[str, Any] = answer["turn"]
+        return turn
+
+    async def transcript(self, conversation_id: str) -> list[dict[str, Any]]:
+        """The latest messages, as the permanent store has them."""
+        answer = await self.ok("conversation:history", conversation_id=conversation_id)
+        messages: list[dict[str, Any]] = answer["messages"]
+        return messages
+
+    async def contents(self, conversation_id: str) -> list[str]:
+        return [message["content"] for message in await self.transcript(conversation_id)]
+
     async def completed(self, turn_id: str, *, timeout: float = 30.0) -> dict[str, Any]:
         ended = await self.ended(turn_id, timeout=timeout)
         assert ended[0] == "turn:completed", ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from tests.support.ports import free_port
@@ -28,6 +29,8 @@ class RedisWay:
         self._is_cut = False
         self._is_frozen = False
         self.port = free_port()
+        self.heard = 0
+        """Bytes that have come to connections that subscribe."""
 
     @property
     def url(self) -> str:
@@ -80,7 +83,7 @@ class RedisWay:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        link = _Link(writer)
+        link = _Link(writer, self._hear)
         self._links.add(link)
         if self._is_frozen:
             link.flows.clear()
@@ -91,26 +94,34 @@ class RedisWay:
                 link.ends.append(there)
                 async with asyncio.TaskGroup() as both:
                     both.create_task(link.forward(reader, there))
-                    both.create_task(link.forward(there_reader, writer))
+                    both.create_task(link.forward(there_reader, writer, back=True))
         except* (OSError, asyncio.CancelledError):
             pass
         finally:
             self._links.discard(link)
             link.end()
 
+    def _hear(self, size: int) -> None:
+        self.heard += size
+
 
 class _Link:
     """One connection and its counterpart."""
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, hear: Callable[[int], None]) -> None:
         self.ends = [writer]
+        self._hear = hear
         self.subscribes = False
         self.flows = asyncio.Event()
         self.flows.set()
 
-    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool = False
+    ) -> None:
         while data := await reader.read(1 << 16):
-            self.subscribes = self.subscribes or SUBSCRIBING in data.upper()
+            self.subscribes = self.subscribes or (not back and SUBSCRIBING in data.upper())
+            if back and self.subscribes:
+                self._hear(len(data))
             await self.flows.wait()
             writer.write(data)
             await writer.drain()

@@ -1,0 +1,221 @@
+"""Redis goes in mid-answer, for all servers or for one: readers lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.acceptance.conftest import StartApp
+from tests.acceptance.test_forgetting_nothing import redis_command
+from tests.support.app import App
+from tests.support.client import Client
+from tests.support.provider import Body, Provider, Script, echo
+from tests.support.redis_server import RedisServer
+from tests.support.redis_way import RedisWay
+from tests.support.story import Story, words
+from tests.support.wait import wait_until
+
+
+def long_answers(body: Body) -> Script:
+    """To what begins so; the others are short."""
+    question = body["messages"][-1]["content"]
+    return Script(words(50), delay=0.04) if question.startswith("long") else echo(body)
+
+
+LONG = "".join(words(50))
+
+
+async def cursors_are_shared_again(guest: Client, here: App, there: App, conversation: str) -> None:
+    """What one server gives as a cursor, the other one goes on from; and the other way round."""
+
+    async def shared() -> bool:
+        verdicts = []
+        for giving, taking in ((here, there), (there, here)):
+            async with (
+                Client(giving.url, guest.token) as one,
+                Client(taking.url, guest.token) as two,
+            ):
+                cursor = (await one.open(conversation))["cursor"]
+                verdicts.append((await two.open(conversation, cursor))["recovery"])
+        return verdicts == ["replayed", "replayed"]
+
+    await wait_until(shared, "a cursor is good on both servers", timeout=3, interval=0.1)
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen", "emptied", "restarted"])
+async def test_readers_on_all_servers_lose_nothing_while_redis_is(
+    provider: Provider, two: tuple[App, App], redis_server: RedisServer, fault: str
+) -> None:
+    provider.respond = long_answers
+    here, there = two
+    async with (
+        Client(here.url) as guest,
+        Client(here.url, guest.token) as beside,
+        Client(there.url, guest.token) as across,
+    ):
+        conversation_id = (await guest.ask("before"))["conversation_id"]
+        stories = [Story(conversation_id).on(guest), Story(conversation_id), Story(conversation_id)]
+        await stories[1].open(beside)
+        await stories[2].open(across)
+        sent = await guest.send("long one", conversation_id)
+        for story in stories:
+            await story.until(lambda told: told.deltas > 3, "the answer streams")
+        if fault == "killed":
+            redis_server.kill()
+        elif fault == "frozen":
+            redis_server.freeze()
+        elif fault == "emptied":
+            redis_command(redis_server, "FLUSHALL")
+        else:
+            redis_server.kill()
+            redis_server.start()
+        now = ["before", "echo: before", "long one", LONG]
+        for story in stories:
+            told = await story.shows(now)
+            assert told.snapshots <= 1
+            assert sent["turn"]["id"] not in told.live
+        # New turns work meanwhile, on both servers, with all that was said; so does opening.
+        await guest.send("here", conversation_id)
+        now += ["here", "echo: here"]
+        await stories[0].shows(now)
+        assert provider.chats[-1].texts[1:] == now[:-1]
+        async with Client(there.url, guest.token) as reloaded:
+            opened = await reloaded.open(conversation_id)
+            assert [message["content"] for message in opened["messages"]] == now
+            assert opened["turns"] == []
+        for story in stories:
+            await story.shows(now)
+        await across.send("there", conversation_id)
+        now += ["there", "echo: there"]
+        for story in stories:
+            await story.shows(now)
+        assert provider.chats[-1].texts[1:] == now[:-1]
+
+        if fault == "killed":
+            redis_server.start()
+        elif fault == "frozen":
+            redis_server.thaw()
+        await cursors_are_shared_again(guest, here, there, conversation_id)
+        before = [story.told.snapshots for story in stories]
+        asked = await across.send("long after", conversation_id)
+        for story in stories:
+            told = await story.end_of(asked["turn"]["id"])
+            assert told.contents == [*now, "long after", LONG]
+        assert [story.told.snapshots for story in stories] == before
+        assert max(before) <= (1 if fault in ("emptied", "restarted") else 3)
+        assert provider.chats[-1].texts[1:] == [*now, "long after"]
+        ends = [tab.feed(conversation_id)[-20:] for tab in (guest, beside, across)]
+        assert ends[0] == ends[1] == ends[2]
+        await guest.vanish()
+        async with Client(there.url, guest.token) as back:
+            assert await stories[0].resume(back) == "replayed"
+        assert len(provider.chats) == 5
+
+
+async def test_readers_of_a_server_that_alone_cannot_reach_redis_lose_nothing(
+    start_app: StartApp, provider: Provider, shared: dict[str, str], redis_server: RedisServer
+) -> None:
+    provider.respond = long_answers
+    async with RedisWay(redis_server.port) as way:
+        here, there = start_app(**shared), start_app(**shared | {"REDIS_URL": way.url})
+        async with Client(here.url) as guest, Client(there.url, guest.token) as across:
+            conversation_id = (await guest.ask("before"))["conversation_id"]
+            stories = [Story(conversation_id).on(guest), Story(conversation_id)]
+            await stories[1].open(across)
+            now = ["before", "echo: before"]
+            # Either server may be the one that answers while one of them is cut off.
+            for asking, question in ((guest, "long one"), (across, "long two")):
+                sent = await asking.send(question, conversation_id)
+                for story in stories:
+                    await story.until(
+                        lambda told, sent=sent: told.text(sent["turn"]["id"]), "the answer streams"
+                    )
+                way.cut()
+                now += [question, LONG]
+                for story in stories:
+                    await story.shows(now)
+                for tab, said in ((across, f"cut off {question}"), (guest, f"beside {question}")):
+                    await tab.send(said, conversation_id)
+                    now += [said, f"echo: {said}"]
+                    for story in stories:
+                        await story.shows(now)
+                assert provider.chats[-1].texts[1:] == now[:-1]
+                way.mend()
+                await cursors_are_shared_again(guest, here, there, conversation_id)
+            asked = await guest.ask("after", conversation_id)
+            for story in stories:
+                told = await story.end_of(asked["turn_id"])
+                assert told.contents == [*now, "after", "echo: after"]
+            assert guest.feed(conversation_id)[-4:] == across.feed(conversation_id)[-4:]
+
+
+async def test_a_redis_that_comes_back_older_than_it_went_hides_nothing(
+    provider: Provider, two: tuple[App, App], redis_server: RedisServer
+) -> None:
+    here, there = two
+    async with Client(here.url) as guest, Client(there.url, guest.token) as across:
+        conversation_id = (await guest.ask("one"))["conversation_id"]
+        stories = [Story(conversation_id).on(guest), Story(conversation_id)]
+        await stories[1].open(across)
+        cursors = [stories[0].told.cursor]
+        redis_command(redis_server, "SAVE")
+        for question in ("two", "three"):
+            asked = await guest.ask(question, conversation_id)
+            await stories[1].end_of(asked["turn_id"])
+            cursors.append(stories[0].told.cursor)
+        redis_server.kill()
+        redis_server.start()  # with what was saved: it knows nothing of two and three
+        await across.ask("four", conversation_id)
+        await guest.ask("five", conversation_id)
+        now = [
+            text
+            for word in ("one", "two", "three", "four", "five")
+            for text in (word, f"echo: {word}")
+        ]
+        for story in stories:
+            await story.shows(now)
+        assert provider.chats[-1].texts[1:] == now[:-1]
+        for place, cursor in enumerate(cursors):
+            for url in (here.url, there.url):
+                async with Client(url, guest.token) as back:
+                    opened = await back.open(conversation_id, cursor)
+                    if opened["recovery"] == "snapshot":
+                        assert [message["content"] for message in opened["messages"]] == now
+                        continue
+                    missed = now[2 * place + 2 :]
+                    await wait_until(
+                        lambda back=back, missed=missed: (
+                            [
+                                payload["message"]["content"]
+                                for payload in back.all("message:created", "turn:completed")
+                            ]
+                            == missed
+                        ),
+                        "all that was missed follows",
+                    )
+
+
+async def test_a_stream_goes_on_within_a_second_or_two_when_redis_freezes(
+    provider: Provider, two: tuple[App, App], redis_server: RedisServer
+) -> None:
+    gate = asyncio.Event()
+    provider.respond = lambda body: Script(words(400), delay=0.03, gate=gate, gate_after=0)
+    here, _ = two
+    async with Client(here.url) as guest:
+        sent = await guest.send("tell me")
+        gate.set()
+        turn_id = sent["turn"]["id"]
+        story = Story(sent["conversation_id"]).on(guest)
+        await story.until(lambda told: told.deltas > 3, "the answer streams")
+        redis_server.freeze()
+        try:
+            said = story.told.text(turn_id)
+            await story.until(
+                lambda told: len(told.text(turn_id)) > len(said) + 200, "it goes on", timeout=4
+            )
+            assert story.told.snapshots <= 1
+            await guest.stop(sent["conversation_id"], turn_id)
+            await story.end_of(turn_id)
+        finally:
+            redis_server.thaw()

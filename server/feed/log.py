@@ -26,8 +26,8 @@ from server.feed.keys import MAX_BYTES, MAX_EVENTS
 
 Verdict = Literal["take", "skip", "stale", "behind", "lost"]
 """What becomes of an event: ``take`` it; ``skip`` it, the log has it; ``stale``, a later attempt or
-nobody at all has the turn; ``behind``, an earlier turn must be announced first; ``lost``, the log
-lacks something that was never told, and must begin anew."""
+nobody at all has the turn; ``behind``, an earlier turn, or more of this one, must be told first;
+``lost``, the log lacks something that was never told, and must begin anew."""
 
 _CURSOR = re.compile(r"(\d{1,16})-(\d{1,15})")
 
@@ -287,9 +287,11 @@ class Log:
             return "take" if index == live.next_index else "lost"
         if kind == "ended":
             _, attempt, size = rest
-            # Some of its deltas, or a whole attempt, were told to nobody.
-            if size is not None and (attempt, size) != (live.attempt, live.size):
-                return "lost"
+            # Some of its deltas, or a whole attempt, are still to come: from the server that
+            # answered, where another tells its end. Or they were told to nobody.
+            told = (live.attempt, live.size)
+            if size is not None and (attempt, size) != told:
+                return "behind" if (attempt, size) > told else "lost"
         return "take"
 
     def _verdict_on_a_new_turn(self, rule: Rule) -> Verdict:
@@ -302,7 +304,10 @@ class Log:
             revision: int = rule[4]
             if revision <= self.position.revision:
                 return "skip"
-            return "take" if revision == self.position.revision + 1 else "lost"
+            # What it puts aside has ended: then an end was never told.
+            ends_are_told = all(live.place < rule[3] for live in self.live.values())
+            is_next = revision == self.position.revision + 1
+            return "take" if is_next and ends_are_told else "lost"
         return "take"
 
     # What follows from an event that was taken
@@ -315,9 +320,6 @@ class Log:
 
     def _removed(self, rule: Rule, _: dict[str, Any]) -> None:
         _, n, turn_id, place, revision, answers, asks = rule
-        for live in list(self.live.values()):
-            if live.place >= place:
-                del self.live[live.id]
         turn = place - 1 if asks else place
         self.position = Position(revision=revision, turn=turn, answers=answers)
         if not asks:

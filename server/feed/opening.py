@@ -83,7 +83,9 @@ class Openings:
             async with self._announcing.holding(conversation.id):
                 if not feed.reaches(conversation.position):
                     await feed.renew()
-            return await self._ready(conversation.id)
+            feed = await self._ready(conversation.id)
+            if not feed.reaches(conversation.position):
+                raise Unavailable("The feed has not been told all yet.")
         return feed
 
     def _hold(self, connection: Connection, feed: Feed) -> Hold:

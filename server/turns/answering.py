@@ -230,15 +230,20 @@ class Answering:
 
     async def _share(self, conversation_id: str) -> None:
         """There is no room here: what waits is left to whoever has some."""
-        shared = [
+        await self.leave(
             turn.id for turn in self._waiting.values() if turn.conversation_id == conversation_id
-        ]
-        for turn_id in shared:
-            del self._waiting[turn_id]
+        )
+
+    async def leave(self, turn_ids: Iterable[str]) -> None:
+        """Let go of turns that wait here: the next sweep, on any server, goes on with them."""
+        left = list(turn_ids)
+        for turn_id in left:
+            self._waiting.pop(turn_id, None)
         try:
-            await self._turns.renew(shared, self.owner, lease_ms=0)
+            if left:
+                await self._turns.renew(left, self.owner, lease_ms=0)
         except Unavailable:
-            log.debug("The leases of what is shared end by themselves: the store is away.")
+            log.debug("Leases end by themselves: the store is away.")
         self._signals.send("work")
 
     async def look_again(self) -> None:

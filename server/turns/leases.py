@@ -65,13 +65,20 @@ class Leases:
             )
         except Unavailable:
             return False
+        stopped = []
         for turn_id, stop_requested in renewed.items():
             run = self._answering.runs(turn_id)
             if run is not None:
                 run.lease_until = asked + self._answering.lease_ms / 1000
                 if stop_requested:
                     run.stop()
+            elif stop_requested:
+                stopped.append(
+                    turn_id
+                )  # while it waited; the call that did it has not concluded it
         self._answering.lost(set(held) - set(renewed))
+        if stopped:
+            await self._answering.leave(stopped)
         return True
 
     async def sweep_forever(self) -> None:

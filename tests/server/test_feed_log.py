@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from memory.records import Position, Turn, answer_of, question_of
@@ -36,6 +37,11 @@ def journey(n: int, *, attempt: int = 1) -> list[Event]:
 
 def created(*numbers: int) -> list[Event]:
     return [events.created(a_turn(n, "queued")) for n in numbers]
+
+
+def put_aside(n: int) -> Event:
+    """The end of a turn that was open when another took its place."""
+    return events.ended(msgspec.structs.replace(a_turn(n), status="stopped"))
 
 
 # What is told
@@ -111,6 +117,19 @@ def test_a_turn_before_which_another_is_missing_is_behind(log: Log) -> None:
     assert (log.n, log.position) == (3, Position(turn=3))
 
 
+def test_an_end_before_which_some_of_its_answer_is_missing_is_behind(log: Log) -> None:
+    *_, last_delta, end = told = journey(1)
+    tell(log, *told[:-2])
+    assert tell(log, end) == ["behind"]
+    assert tell(log, last_delta, end) == ["take", "take"]
+
+
+def test_an_end_with_less_than_was_said_shows_that_something_is_lost(log: Log) -> None:
+    tell(log, *journey(1)[:-1])
+    assert tell(log, events.ended(a_turn(1, "completed", answer="ans"))) == ["lost"]
+    assert tell(log, events.ended(a_turn(1, "completed", answer="answer!"))) == ["behind"]
+
+
 # Attempts
 
 
@@ -122,6 +141,15 @@ def test_a_later_attempt_begins_its_text_anew_and_silences_the_earlier(log: Log)
     tell(log, events.delta(a_turn(1, attempt=2), 0, "second"))
     [live] = log.moment().turns
     assert (live["attempt"], live["text"], live["next_index"]) == (2, "second", 1)
+
+
+def test_an_end_of_an_attempt_that_was_not_begun_is_behind_and_of_an_earlier_one_lost(
+    log: Log,
+) -> None:
+    tell(log, *journey(1, attempt=2)[:-1])
+    assert tell(log, events.ended(a_turn(1, "completed", attempt=1))) == ["lost"]
+    assert tell(log, events.ended(a_turn(1, "completed", attempt=3))) == ["behind"]
+    assert tell(log, events.ended(a_turn(1, "completed", attempt=2))) == ["take"]
 
 
 def test_a_turn_stopped_while_it_waited_counts_no_answer(log: Log) -> None:
@@ -146,7 +174,7 @@ def ended(*numbers: int) -> list[Turn]:
 def test_an_edit_takes_away_what_followed_and_asks_anew(log: Log) -> None:
     for n in (1, 2):
         tell(log, *journey(n))
-    tell(log, *created(3))
+    tell(log, *created(3), put_aside(3))
     verdicts = edit(log, 4, place=2, revision=1, superseded=[*ended(2), a_turn(3, "queued")])
     assert verdicts == ["take", "take"]
     told = log.since(f"{log.epoch}-{log.number - 2}")
@@ -193,8 +221,13 @@ def test_an_edit_before_which_an_edit_is_missing_shows_that_something_is_lost(lo
     assert tell(log, events.removed(turn, [], answers=0)) == ["lost"]
 
 
-def test_what_was_superseded_while_it_was_answered_is_stale_from_then_on(log: Log) -> None:
+def test_an_edit_of_what_has_not_ended_for_all_that_was_told_asks_for_a_new_log(log: Log) -> None:
     tell(log, *journey(1)[:-1])
+    assert edit(log, 2, place=1, revision=1, superseded=[a_turn(1)])[0] == "lost"
+
+
+def test_what_was_superseded_while_it_was_answered_is_stale_from_then_on(log: Log) -> None:
+    tell(log, *journey(1)[:-1], put_aside(1))
     edit(log, 2, place=1, revision=1, superseded=[a_turn(1)])
     stale = [events.delta(a_turn(1), 2, "!"), events.started(a_turn(1, attempt=2))]
     assert tell(log, *stale) == ["stale"] * 2
@@ -281,7 +314,7 @@ def test_a_cursor_that_the_other_log_gave_after_a_fork_gets_no_events(log: Log) 
 def test_a_log_that_follows_another_knows_what_that_one_knows(log: Log) -> None:
     follower = Log("c", log.checkpoint(), epoch=log.epoch, number=log.number)
     turn = a_turn(3, "queued", place=1, revision=1, rewrites=True)
-    edited = [events.removed(turn, ended(1), answers=0), events.created(turn)]
+    edited = [put_aside(2), events.removed(turn, ended(1), answers=0), events.created(turn)]
     for event in [*journey(1), *created(2), *journey(2)[1:-1], *edited]:
         verdict, entry = log.append(event)
         assert (verdict, entry is not None) == ("take", True)

@@ -44,6 +44,9 @@ local function verdict_on_a_new_turn(state, rule)
     local revision = rule[5]
     if revision <= state.revision then return 'skip' end
     if revision > state.revision + 1 then return 'lost' end
+    for _, live in pairs(state.live) do
+      if live.place >= rule[4] then return 'lost' end
+    end
   end
   return 'take'
 end
@@ -74,7 +77,10 @@ local function verdict(state, rule)
   end
   if kind == 'ended' then
     local attempt, size = rule[5], rule[6]
-    if size ~= NONE and (attempt ~= live.attempt or size ~= live.size) then return 'lost' end
+    if size ~= NONE and (attempt ~= live.attempt or size ~= live.size) then
+      local is_more = attempt > live.attempt or (attempt == live.attempt and size > live.size)
+      return is_more and 'behind' or 'lost'
+    end
   end
   return 'take'
 end
@@ -92,9 +98,6 @@ end
 
 function follow.removed(state, rule)
   local n, id, place, revision, answers, asks = unpack(rule, 2)
-  for other, live in pairs(state.live) do
-    if live.place >= place then state.live[other] = nil end
-  end
   state.revision, state.answers = revision, answers
   state.turn = asks and place - 1 or place
   if not asks then

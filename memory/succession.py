@@ -46,12 +46,12 @@ def add(
 
     is_answer = seq % 2 == 0
     answers = here.answers
+    if here.turn < (seq // 2 if is_answer else (seq + 1) // 2 - 1):
+        return "stale", transcript
     if is_answer:
         if answers != position.answers - 1 and not (trimmed and answers >= position.answers):
             return "stale", transcript
         answers = max(answers, position.answers)
-    elif here.turn < (seq + 1) // 2 - 1:
-        return "stale", transcript
 
     if not trimmed:
         messages = [*messages[:place], message, *messages[place:]][-max_messages:]

@@ -33,10 +33,9 @@ end
 local trimmed = not current and redis.call('LLEN', messages) >= max
 
 -- What must have come before it has to be here, else Redis has lost something meanwhile.
-if answers < 0 then
-  local n = math.ceil(tonumber(order, 16) / 2)
-  if last_turn() < n - 1 then return dropped('stale') end
-elseif now.answers ~= answers - 1 and not (trimmed and now.answers >= answers) then
+local n = math.ceil(tonumber(order, 16) / 2)
+if last_turn() < (answers < 0 and n - 1 or n) then return dropped('stale') end
+if answers >= 0 and now.answers ~= answers - 1 and not (trimmed and now.answers >= answers) then
   return dropped('stale')
 end
 

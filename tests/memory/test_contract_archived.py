@@ -158,6 +158,17 @@ async def test_an_answer_to_a_trimmed_question_is_counted(
     assert archive.loads == 1
 
 
+async def test_an_answer_is_not_kept_without_its_question(
+    memory: RedisConversationMemory, archive: ArchiveInMemory
+) -> None:
+    await exchange(memory, archive, 2)
+    _question, asked = archive.ask("c")  # memory has lost it, as a Redis that came back older has
+    _answer, answered = archive.answer("c", asked.turn)
+    await memory.remember("c", _answer, answered)
+    transcript = await memory.read("c", at_least=answered)
+    assert transcript.messages == archive.messages("c")
+
+
 @pytest.mark.parametrize("lost", ["question", "answer"])
 async def test_a_lost_message_is_noticed_by_the_next(
     memory: RedisConversationMemory, archive: ArchiveInMemory, lost: str

@@ -53,6 +53,10 @@ class RedisAway(Exception):
     """Redis can't be used at the moment; what it was asked may have happened all the same."""
 
 
+class ScriptFailed(RedisAway):
+    """A script failed on what it found under its keys. Redis is well."""
+
+
 class Script:
     """A Lua script of one or several files; sent by its digest, whole where that is unknown."""
 
@@ -86,9 +90,15 @@ class _Request:
 
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
-            away = RedisAway(str(error) or type(error).__name__)
+            kind = ScriptFailed if is_of_a_script(error) else RedisAway
+            away = kind(str(error) or type(error).__name__)
             away.__cause__ = error
             self.future.set_exception(away)
+
+
+def is_of_a_script(error: BaseException) -> bool:
+    """Whether Lua raised it; what Redis refuses inside a script keeps Redis's own words."""
+    return str(error).startswith("user_script")
 
 
 class _Patience:
@@ -267,7 +277,9 @@ class Link:
             except exceptions.NoScriptError:
                 unknown.append(request)
             except exceptions.ResponseError as error:
-                refusal = refusal if request.may_be_refused else error
+                # A script that fails on what it finds under one key says nothing of Redis.
+                is_its_own = request.may_be_refused or is_of_a_script(error)
+                refusal = refusal if is_its_own else error
                 request.fail(error)
         return refusal, unknown
 

@@ -53,11 +53,13 @@ class Session:
         name: str,
         tell: Told,
         on_change: Callable[[State], None] | None = None,
+        probe: Script | None = None,
     ) -> None:
         """Must be made inside the event loop it is for. Raises ``ValueError`` for a bad URL.
 
         ``name`` says whose it is, in the probe's key and the tasks' names. ``tell`` also hears how
-        the first attempt went; ``on_change`` only what changes after it.
+        the first attempt went; ``on_change`` only what changes after it. ``probe`` is run on a key
+        of its own and must succeed as well: it does what will be asked of Redis.
         """
         self.loop = asyncio.get_running_loop()
         self.connected = False
@@ -65,6 +67,7 @@ class Session:
         self._name = name
         self._tell = tell
         self._on_change = on_change
+        self._needs = probe
         self._link = Link(url, on_success=self._succeeded, on_failure=self._failed)
         self._timeouts = 0
         self._announced = asyncio.Event()
@@ -146,6 +149,8 @@ class Session:
         key = f"{self._name}:probe:{secrets.token_hex(8)}"
         await self._link.command("SET", key, b"1", "PX", PROBE_MS)
         await self._link.command("DEL", key)
+        if self._needs is not None:
+            await self._link.run(self._needs, (key.encode(),))
 
     def _succeeded(self) -> None:
         self._timeouts = 0

@@ -89,9 +89,10 @@ class Subscription:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await asyncio.shield(confirmed)
         except (TimeoutError, asyncio.CancelledError) as error:
+            has_left = confirmed.cancelled()  # else it is the caller who is cancelled
             if self._handlers.get(channel) is handler:
                 self.leave(channel)
-            if isinstance(error, asyncio.CancelledError) and not confirmed.cancelled():
+            if isinstance(error, asyncio.CancelledError) and not has_left:
                 raise
             raise NotListening from error
 
@@ -134,9 +135,16 @@ class Subscription:
                 log.exception("A subscription failed.", extra={"action": "redis.subscription"})
             finally:
                 self.listening = False
+                self._nothing_is_heard()
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+
+    def _nothing_is_heard(self) -> None:
+        """Whoever listens now has to wait until all channels are asked for again."""
+        for channel, confirmed in self._confirmed.items():
+            if confirmed.done():
+                self._confirmed[channel] = asyncio.get_running_loop().create_future()
 
     async def _give_up(self) -> None:
         await self._given_up.wait()
@@ -148,9 +156,6 @@ class Subscription:
             self._commands.get_nowait()
         channels = list(self._handlers)
         self._asked = Counter(channels)
-        for channel in channels:
-            if self._confirmed[channel].done():
-                self._confirmed[channel] = asyncio.get_running_loop().create_future()
         waiting = [self._confirmed[channel] for channel in channels]
         for first in range(0, len(channels), MOST_AT_ONCE):
             await self._send(connection, "SUBSCRIBE", channels[first : first + MOST_AT_ONCE])
@@ -179,11 +184,21 @@ class Subscription:
             message: Any = await connection.read_response(disable_decoding=True)
             kind, channel, content = message
             if kind == b"message":
-                handler = self._handlers.get(channel)
-                if handler is not None:
-                    handler(content)
+                self._hand(channel, content)
             elif kind == b"subscribe":
                 self._confirm(channel)
+
+    def _hand(self, channel: bytes, content: bytes) -> None:
+        handler = self._handlers.get(channel)
+        if handler is None:
+            return
+        try:
+            handler(content)
+        except Exception as error:  # noqa: BLE001  # one channel must not cost the others
+            log.warning(
+                "What was heard can't be used.",
+                extra={"action": "redis.heard", "channel": channel, "error": repr(error)[:200]},
+            )
 
     def _confirm(self, channel: bytes) -> None:
         self._asked[channel] -= 1

@@ -15,7 +15,7 @@ CHECK_SECONDS = 1.0
 
 FEED_STATES = {
     "shared": "ok",
-    "local": "this process's own: there is no Redis to share it through",
+    "local": "this process's own: it can't be shared through Redis now",
     "deaf": "deaf: Redis answers, but what is published is not heard; it is read once a second",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from memory.errors import Unavailable
-from memory.records import ENDED, Position, Transcript, Turn
+from memory.records import ENDED, Position, Transcript, Turn, current
 from server.feed.log import Checkpoint, LiveTurn, Log
 
 MOST_READS = 20
@@ -65,7 +65,7 @@ class Checkpoints:
             raise Unavailable("The conversation changes too quickly to be shown.")
         answers = position.answers
         live = []
-        for turn in await self.turns.open_turns(conversation_id):
+        for turn in current(await self.turns.open_turns(conversation_id)):
             if turn.n > last.n:
                 continue
             if turn.status not in ENDED:

@@ -45,19 +45,21 @@ def created(turn: Turn) -> Event:
 
 
 def removed(turn: Turn, superseded: Sequence[Turn], *, answers: int) -> Event:
-    """("removed", n, id, place, revision, answers, asks): ``turn`` takes the place of these.
+    """("removed", n, id, place, revision, answers, asks, taken): ``turn`` takes the place of these.
 
-    ``answers`` is how many are left. Where ``turn`` asks something new, ``created`` follows it in
-    the same append; a regenerated answer's question stays.
+    ``answers`` is how many were left when the store was asked, ``taken`` how many these had. Where
+    ``turn`` asks something new, ``created`` follows it in the same append; a regenerated answer's
+    question stays.
     """
     asks = turn.question.key is None
+    taken = sum(each.answer is not None for each in superseded)
     gone = []
     for each in superseded:
         if asks or each.place > turn.place:
             gone.append(each.question.message_id)
         if each.answer is not None:
             gone.append(each.answer.message_id)
-    rule = ("removed", turn.n, turn.id, turn.place, turn.revision, answers, asks)
+    rule = ("removed", turn.n, turn.id, turn.place, turn.revision, answers, asks, taken)
     return Event("message:removed", rule, {"message_ids": gone})
 
 

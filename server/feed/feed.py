@@ -31,6 +31,7 @@ from redislink.subscription import NotListening
 from server.connections import Deliver
 from server.feed.checkpoints import Checkpoints
 from server.feed.following import Readers, shown
+from server.feed.keys import MAX_EVENTS
 from server.feed.line import Line, Write
 from server.feed.log import Checkpoint, Entry, Log, Moment, new_epoch
 from server.feed.mending import Mending, Step
@@ -39,8 +40,8 @@ from server.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-BEHIND_TRIES = 10
-BEHIND_SECONDS = 0.03
+BEHIND_PAUSE = 0.03
+BEHIND_SECONDS = 0.3
 """An earlier turn is announced in a moment by the server that took it; a third of a second later it
 never will be, and the log begins anew."""
 MOST_BEGINNINGS = 5
@@ -96,7 +97,7 @@ class Feed:
         """Heard while the log was turning."""
         self._early_epoch: str | None = None
         """Of a log that was begun (or "": lost) meanwhile."""
-        self._behind = 0
+        self._behind_since = 0.0
         self._is_closed = False
 
     @property
@@ -144,6 +145,18 @@ class Feed:
             if self._log is asked_of:  # else it was renewed while this waited
                 await self._turn(replacing=self._log)
 
+    async def make_up(self, known: Position) -> None:
+        """Tell what the store knows of and this log lacks: it was not heard, or told to nobody.
+
+        Raises ``Unavailable`` while that can't be had, and ``NotFound``.
+        """
+        await self.refill()
+        if self.reaches(known):
+            return
+        await self.renew()
+        if not self.reaches(known):
+            await self._stored()  # unless the store is away, it is now as the store says
+
     async def restore(self) -> None:
         """Redis has lost the log: it goes on from what was heard of it."""
         async with self._turning:
@@ -166,6 +179,9 @@ class Feed:
                 await self._listen(shared)
                 if not await self._fill(shared):
                     await self._take_up(shared, None, restoring=True)
+            except NotFound:
+                self._forget(self.id)
+                raise
             except (RedisAway, Unavailable):
                 self._go_on_alone()
 
@@ -225,7 +241,7 @@ class Feed:
 
     def _has_been_told_more_than(self, found: Log) -> bool:
         known = self._log
-        is_other = known is not None and not self.is_local and known.epoch != found.epoch
+        is_other = known is not None and known.epoch != found.epoch
         return is_other and known is not None and found.lacks(known)
 
     async def _fill_up_to(self, found: Log, shared: SharedLogs) -> bool:
@@ -260,6 +276,8 @@ class Feed:
         try:
             await shared.listen(self.id, self._hear)
             self._is_listening = True
+            if self._is_closed:
+                shared.leave(self.id)
         except NotListening:
             log.debug("A feed is not heard yet.", extra={"conversation_id": self.id})
 
@@ -344,6 +362,13 @@ class Feed:
         if self._is_closed:
             write.settle("skip")
             return
+        if self._shared is not None:
+            try:
+                write.encode(self.id)
+            except TypeError:  # it must not hold up what comes after it
+                log.exception("An event can't be told.", extra={"event": write.event.name})
+                write.settle("skip")
+                return
         self._line.add(write)
         self._push()
 
@@ -392,17 +417,23 @@ class Feed:
             return
         status, number, epoch, *verdicts = future.result()
         self._line.answered(epoch.decode(), number, [verdict.decode() for verdict in verdicts])
+        if verdicts:
+            self._behind_since = 0.0
         if self._log is not None:
             self._line.heard(self._log)
         self._go_on(status.decode())
 
     def _go_on(self, status: str) -> None:
         """After a status of ``scripts/append.lua``, or of a local log's rules."""
-        if status == "behind" and self._behind < BEHIND_TRIES:
-            self._behind += 1
-            asyncio.get_running_loop().call_later(BEHIND_SECONDS, self._push)
+        if status == "behind" and self._line.put_in_order():
+            self._push()
             return
-        self._behind = 0
+        now = asyncio.get_running_loop().time()
+        self._behind_since = self._behind_since or now
+        if status == "behind" and now < self._behind_since + BEHIND_SECONDS:
+            asyncio.get_running_loop().call_later(BEHIND_PAUSE, self._push)
+            return
+        self._behind_since = 0.0
         if status == "ok":
             self._mending.went_well()
             self._push()
@@ -418,11 +449,11 @@ class Feed:
                 self._go_on(verdict)
                 return
             self._line.pop()
+            self._behind_since = 0.0
             if entry is not None:
                 self.has_diverged = True
                 self.readers.tell(entry)
             write.settle(verdict)
-        self._behind = 0
         self._mending.went_well()
 
     def lose_redis(self) -> None:
@@ -436,13 +467,13 @@ class Feed:
     def _go_on_alone(self) -> None:
         """From what is known: for the readers the log goes on without a break."""
         self._line.again()
+        if self._shared is not None:
+            self._shared.repair_soon()  # also where it was alone before: it is to be asked again
         if self._log is None or self.is_local:
             return
         self._log.fork(new_epoch())
         self.is_local = self.has_diverged = True
         self._early.clear()
-        if self._shared is not None:
-            self._shared.repair_soon()
 
     # Hearing
 
@@ -452,7 +483,7 @@ class Feed:
         if self._is_turning or self._log is None:
             if heard is None or not heard.name:
                 self._early_epoch = heard.epoch if heard else ""
-            else:
+            elif len(self._early) < MAX_EVENTS:
                 self._early[heard.number] = heard
         elif self.is_local:
             return
@@ -465,7 +496,11 @@ class Feed:
             self.mend("refill")
 
     def _take(self, heard: Heard) -> None:
-        entry = self.log.hear(heard.number, heard.name, heard.rule, heard.fields())
+        try:
+            entry = self.log.hear(heard.number, heard.name, heard.rule, heard.fields())
+        except (ValueError, LookupError, TypeError):
+            self.mend("renew")  # it is no entry of a log: nobody can tell what it has changed
+            raise
         self.readers.tell(entry)
 
     def _hear_early(self, fresh: Log) -> None:
@@ -479,6 +514,11 @@ class Feed:
             if heard.epoch == self.log.epoch:
                 self._take(heard)
         self._line.heard(self.log)
+        if any(
+            heard.epoch == self.log.epoch and heard.number > self.log.number
+            for heard in self._early.values()
+        ):
+            self.mend("refill")  # something in between was not heard
         self._early.clear()
 
     async def _fill(self, shared: SharedLogs) -> bool:

@@ -39,6 +39,10 @@ UNHEARD_SECONDS = 0.5
 SAID_EVERY = 256
 
 
+class NotTold(Unavailable):
+    """The end of a turn could not be told yet; the store is as it may be."""
+
+
 class Feeds:
     """The feeds that somebody here follows, followed a moment ago, or is answered on."""
 
@@ -172,18 +176,24 @@ class Feeds:
         self._write(turn, events.delta(turn, index, text), holder, said)
 
     async def ended(self, turn: Turn) -> None:
-        """Returns when it is in the log. Raises ``Unavailable``: then it is told later."""
+        """Returns when it is in the log. Raises ``NotTold``: then it is told later."""
         write = Write(events.ended(turn))
         try:
             async with asyncio.timeout(END_SECONDS):
                 await self._feed(turn.conversation_id).written(write)
         except TimeoutError:
-            raise Unavailable("The end of a turn could not be told.") from None
+            raise NotTold from None
 
     def _write(
         self, turn: Turn, event: events.Event, holder: Holder | None = None, said: str = ""
     ) -> None:
         self._feed(turn.conversation_id).write(Write(event, holder, said))
+
+    async def make_up(self, conversation_id: str, known: Position) -> None:
+        """See ``Feed.make_up``."""
+        feed = self._feeds.get(conversation_id)
+        if feed is not None and feed.has_log:
+            await feed.make_up(known)
 
     async def renew(self, conversation_id: str) -> None:
         """Begin the log anew from the store, and tell all who follow it.
@@ -211,7 +221,10 @@ class Feeds:
         return [
             feed.id
             for feed in self._feeds.values()
-            if feed.readers and feed.is_local and not all(map(is_ours, feed.log.live))
+            if feed.readers
+            and feed.has_log
+            and self._is_alone(feed)
+            and not all(map(is_ours, feed.log.live))
         ]
 
     async def catch_up(self, conversation_id: str, is_ours: Callable[[str], bool]) -> None:
@@ -220,7 +233,7 @@ class Feeds:
         Raises ``Unavailable``.
         """
         feed = self._feeds.get(conversation_id)
-        if feed is None or not feed.is_local:
+        if feed is None or not self._is_alone(feed):
             return
         shown = {turn_id: live for turn_id, live in feed.log.live.items() if not is_ours(turn_id)}
         open_turns = await self._checkpoints.turns.open_turns(conversation_id)
@@ -233,8 +246,14 @@ class Feeds:
                     self.forget(conversation_id)
                 return
 
+    def _is_alone(self, feed: Feed) -> bool:
+        """Whether nothing is heard of what other servers tell on it."""
+        return feed.is_local or self.state == "local"
+
     async def look(self) -> None:
         """Read what was not heard: something was published while this server did not listen."""
+        if self.shared is None or not self.shared.connected:
+            return  # it looks when Redis is back
         for feed in list(self._feeds.values()):
             if feed.has_log and not feed.is_local:
                 feed.mend("refill")
@@ -247,9 +266,11 @@ class Feeds:
     # Redis comes and goes
 
     def _redis_changed(self, state: State) -> None:
-        if state == "local":
-            for feed in list(self._feeds.values()):
+        for feed in list(self._feeds.values()):
+            if state == "local":
                 feed.lose_redis()
+            elif feed.has_log and not feed.is_local:
+                feed.mend("refill")
 
     @property
     def wanting(self) -> bool:

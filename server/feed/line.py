@@ -15,6 +15,8 @@ from typing import Protocol
 from server.feed.events import Event
 from server.feed.log import Log
 
+ANNOUNCING = ("created", "removed")
+"""The kinds of events that announce a turn."""
 MOST_TOGETHER = 64
 """Events in one append; more wait for the next."""
 
@@ -34,15 +36,22 @@ class Holder(Protocol):
 class Write:
     """An event in the line."""
 
-    __slots__ = ("at", "done", "epoch", "event", "holder", "number", "said")
+    __slots__ = ("at", "body", "done", "epoch", "event", "holder", "number", "rule", "said")
 
     def __init__(self, event: Event, holder: Holder | None = None, said: str = "") -> None:
         """``said`` is all that the event's answer has said with it, or ""."""
         self.event = event
         self.holder = holder
         self.said = said
+        self.rule, self.body = b"", b""
         self.epoch, self.number, self.at = "", 0, 0.0  # where the shared log took it, and when
         self.done: asyncio.Future[None] | None = None
+
+    def encode(self, conversation_id: str) -> None:
+        """For the shared log. Raises ``TypeError`` for what JSON can't carry."""
+        if self.rule:
+            return
+        self.rule, self.body = self.event.rule_text(), self.event.body(conversation_id)
 
     @property
     def may_be_told(self) -> bool:
@@ -91,6 +100,15 @@ class Line:
 
     def pop(self) -> Write:
         return self._waiting.popleft()
+
+    def put_in_order(self) -> bool:
+        """By turns: one is stored before it is announced, and something of it, or of a later one,
+        may be told in between. False where they are in order already."""
+        ordered = sorted(self._waiting, key=_place)
+        if ordered == list(self._waiting):
+            return False
+        self._waiting = deque(ordered)
+        return True
 
     def send(self) -> list[Write]:
         """The next to be sent, together; none while others are on their way."""
@@ -145,3 +163,8 @@ class Line:
         self._waiting.clear()
         self._unheard.clear()
         self._sent = []
+
+
+def _place(write: Write) -> tuple[int, bool]:
+    kind, n, *_ = write.event.rule
+    return n, kind not in ANNOUNCING

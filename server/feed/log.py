@@ -29,7 +29,7 @@ Verdict = Literal["take", "skip", "stale", "behind", "lost"]
 nobody at all has the turn; ``behind``, an earlier turn, or more of this one, must be told first;
 ``lost``, the log lacks something that was never told, and must begin anew."""
 
-_CURSOR = re.compile(r"(\d{1,16})-(\d{1,15})")
+_CURSOR = re.compile(r"([1-9][0-9]{0,15})-(0|[1-9][0-9]{0,14})")
 
 
 TOLD = ("created", "queued", "running")
@@ -270,14 +270,14 @@ class Log:
         if kind == "queued":
             return "take" if live.status == "created" else "skip"
         if kind == "started":
-            (attempt,) = rest
+            attempt, *_more = rest
             if attempt <= live.attempt:
                 return "skip" if attempt == live.attempt else "stale"
             # A turn begins when all before it have ended: then an end was never told.
             earlier = any(other.n < n for other in self.live.values())
             return "lost" if earlier else "take"
         if kind == "delta":
-            attempt, index, _ = rest
+            attempt, index, *_more = rest
             if attempt < live.attempt:
                 return "stale"
             if attempt > live.attempt or live.status != "running":
@@ -286,7 +286,7 @@ class Log:
                 return "skip"
             return "take" if index == live.next_index else "lost"
         if kind == "ended":
-            _, attempt, size = rest
+            _, attempt, size, *_more = rest
             # Some of its deltas, or a whole attempt, are still to come: from the server that
             # answered, where another tells its end. Or they were told to nobody.
             told = (live.attempt, live.size)
@@ -313,13 +313,15 @@ class Log:
     # What follows from an event that was taken
 
     def _created(self, rule: Rule, _: dict[str, Any]) -> None:
-        _, n, turn_id, place = rule
+        _, n, turn_id, place, *_more = rule
         self.n = n
         self.position = msgspec.structs.replace(self.position, turn=place)
         self.live[turn_id] = LiveTurn(turn_id, n, place)
 
     def _removed(self, rule: Rule, _: dict[str, Any]) -> None:
-        _, n, turn_id, place, revision, answers, asks = rule
+        _, n, turn_id, place, revision, answers, asks, taken, *_more = rule
+        # An earlier turn may have ended since the store was asked.
+        answers = max(answers, self.position.answers - taken)
         turn = place - 1 if asks else place
         self.position = Position(revision=revision, turn=turn, answers=answers)
         if not asks:

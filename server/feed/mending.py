@@ -66,12 +66,17 @@ class Mending:
             while (step := self._wanted) is not None and not self._is_closed:
                 self._wanted = None
                 if self._losses > 1:
-                    await asyncio.sleep(min(FIRST_PAUSE * 2**self._losses, LONGEST_PAUSE))
+                    await asyncio.sleep(
+                        min(FIRST_PAUSE * 2 ** min(self._losses, 10), LONGEST_PAUSE)
+                    )
                 try:
                     await self._steps[step]()
                 except NotFound:
                     return
-                except (RememberingError, RedisAway) as error:
+                except Exception as error:  # the top of a task that must not end
+                    if not isinstance(error, RememberingError | RedisAway):
+                        log.exception("A feed can't be mended.", extra={"step": step})
+                        step = "renew"
                     log.debug("A feed waits.", extra={"step": step, "error": str(error)})
                     self._wanted = self._wanted or step
                     await asyncio.sleep(pause)

@@ -79,13 +79,11 @@ class Openings:
                 await asyncio.sleep(CATCH_UP_PAUSE)
                 feed = await self._ready(conversation.id)
                 continue
-            # What this server has stored is announced in a moment. What else is missing never is.
+            # What this server has stored is announced in a moment. What else is missing was not
+            # heard, or never told.
             async with self._announcing.holding(conversation.id):
-                if not feed.reaches(conversation.position):
-                    await feed.renew()
-            feed = await self._ready(conversation.id)
-            if not feed.reaches(conversation.position):
-                raise Unavailable("The feed has not been told all yet.")
+                await feed.make_up(conversation.position)
+            return await self._ready(conversation.id)
         return feed
 
     def _hold(self, connection: Connection, feed: Feed) -> Hold:

@@ -14,9 +14,8 @@ import orjson
 
 from memory.errors import Unavailable
 from memory.records import Position
-from redislink.link import Link, RedisAway, Reply
+from redislink.link import Link, Reply, ScriptFailed
 from redislink.session import Repairs, Session, State, url_without_password
-from redislink.subscription import NotListening
 from server.feed.events import VERSION, Event, Rule
 from server.feed.hearing import Hearing
 from server.feed.keys import (
@@ -30,7 +29,7 @@ from server.feed.keys import (
     feed_keys,
 )
 from server.feed.log import Checkpoint, LiveTurn, Log, new_epoch
-from server.feed.scripts import APPEND, BEGIN, DROP, SINCE, TAIL
+from server.feed.scripts import APPEND, BEGIN, DROP, PROBE, SINCE, TAIL
 from server.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -62,13 +61,23 @@ class Appending(Protocol):
     @property
     def event(self) -> Event: ...
 
+    def encode(self, conversation_id: str) -> None:
+        """Make ``rule`` and ``body``, where that was not done before."""
+        ...
+
+    @property
+    def rule(self) -> bytes: ...
+
+    @property
+    def body(self) -> bytes: ...
+
     @property
     def said(self) -> str: ...
 
 
 class SharedLogs:
     """``repairs`` makes good what was not told here while Redis was away; ``look`` reads what was
-    not heard. Every method but ``start``, ``connect``, ``close`` and ``leave`` may raise
+    not heard. Every method but ``connect``, ``close`` and ``leave`` may raise
     ``RedisAway``."""
 
     def __init__(
@@ -84,7 +93,7 @@ class SharedLogs:
         that is none of Redis. Must be made in the event loop that it is for."""
         self._url = url_without_password(redis_url)
         self._session = Session(
-            redis_url, repairs, name="feed", tell=self._tell, on_change=on_change
+            redis_url, repairs, name="feed", tell=self._tell, on_change=on_change, probe=PROBE
         )
         self._hearing = Hearing(redis_url, self._session, server=server, look=look)
         self._tasks = Tasks()
@@ -118,7 +127,11 @@ class SharedLogs:
         """Hear the log's entries from now on; None where it is gone. Raises ``NotListening``."""
 
         def hear(message: bytes) -> None:
-            heard(_published(message))
+            try:
+                published = _published(message)
+            except ValueError:
+                return  # not ours; what should have been heard is read
+            heard(published)
 
         await self._hearing.listen(events_channel(conversation_id), hear)
 
@@ -126,15 +139,15 @@ class SharedLogs:
         self._hearing.leave(events_channel(conversation_id))
 
     def append(self, conversation_id: str, writes: Sequence[Appending]) -> asyncio.Future[Reply]:
-        """Take these events as far as the rules allow: [status, last number, epoch, verdicts …].
+        """Take these encoded events as far as the rules allow.
 
-        See ``scripts/append.lua``. Does not wait; harmless when repeated.
+        Answers [status, last number, epoch, verdicts …]: see ``scripts/append.lua``. Does not
+        wait; harmless when repeated.
         """
         arguments: list[bytes | str] = []
         for write in writes:
-            event = write.event
-            body = event.body(conversation_id)
-            arguments += (event.rule_text(), event.name, body, write.said)
+            write.encode(conversation_id)
+            arguments += (write.rule, write.event.name, write.body, write.said)
         return self._session.submit(
             APPEND,
             feed_keys(conversation_id),
@@ -146,10 +159,22 @@ class SharedLogs:
         )
 
     async def tail(self, conversation_id: str) -> Log | None:
-        """The log at its end, without its past; None where there is none."""
-        reply = await self._session.run(TAIL, feed_keys(conversation_id), LOG_SECONDS)
-        if reply[0] == b"absent":
-            return None
+        """The log at its end, without its past; None where there is none. One that can't be read
+        is erased."""
+        try:
+            reply = await self._session.run(TAIL, feed_keys(conversation_id), LOG_SECONDS)
+            return None if reply[0] == b"absent" else self._log(conversation_id, reply)
+        except (ScriptFailed, ValueError, LookupError, TypeError, AttributeError) as error:
+            why = type(error).__name__  # JSON and UTF-8 too raise ValueErrors
+        log.warning(
+            "A log that can't be read is begun anew.",
+            extra={"action": "feed.poison", "conversation_id": conversation_id, "error": why},
+        )
+        await self.erase(conversation_id)
+        return None
+
+    @staticmethod
+    def _log(conversation_id: str, reply: Reply) -> Log:
         _, cursor, state, said, *bodies = reply
         texts = [said.decode(), *(_fields(body)["text"] for body in bodies)]
         epoch, _, number = cursor.decode().partition("-")
@@ -163,21 +188,19 @@ class SharedLogs:
     ) -> list[Heard] | None:
         """The entries after ``number``, up to ``upto``; None where these can't be proved to be all.
         At most as many as a log keeps."""
-        reply = await self._session.run(
-            SINCE,
-            feed_keys(conversation_id),
-            epoch,
-            number,
-            "" if upto is None else upto,
-            2 * MAX_EVENTS,
-        )
-        if reply[0] == b"gone":
+        try:
+            reply = await self._session.run(
+                SINCE,
+                feed_keys(conversation_id),
+                epoch,
+                number,
+                "" if upto is None else upto,
+                2 * MAX_EVENTS,
+            )
+            return None if reply[0] == b"gone" else _all_heard(epoch, reply[2:])
+        except (ScriptFailed, ValueError, TypeError, AttributeError):
+            await self.erase(conversation_id)  # what can't be read can't be proved to be all
             return None
-        found = reply[2:]
-        return [
-            Heard(epoch, found[i], orjson.loads(found[i + 1]), found[i + 2].decode(), found[i + 3])
-            for i in range(0, len(found), 4)
-        ]
 
     async def begin(
         self,
@@ -199,12 +222,17 @@ class SharedLogs:
             if await self._session.command("SET", keys.begin, token, "NX", "PX", BEGIN_MS):
                 checkpoint = await read()
                 state, said = _state(checkpoint)
-                epoch = new_epoch()
                 outcome = await self._session.run(
-                    BEGIN, keys, LOG_SECONDS, token, replacing or "", epoch, state, said
+                    BEGIN,
+                    keys,
+                    LOG_SECONDS,
+                    token,
+                    replacing or "",
+                    new_epoch(),
+                    state,
+                    said,
+                    events_channel(conversation_id),
                 )
-                if outcome == b"begun":
-                    await self._announce(conversation_id, epoch)
                 if outcome != b"overtaken":
                     return
             await asyncio.sleep(random.uniform(*BEGIN_PAUSE))
@@ -212,11 +240,6 @@ class SharedLogs:
             if found is not None and found.epoch != replacing:
                 return
         raise Unavailable("The conversation changes too quickly to be shown.")
-
-    async def _announce(self, conversation_id: str, epoch: str) -> None:
-        """Those who follow the log that was there must take up this one."""
-        message = f'{epoch}-0\n["begun",0,""]\n\n'
-        await self._session.command("PUBLISH", events_channel(conversation_id), message)
 
     @staticmethod
     async def drop(link: Link, conversation_id: str) -> None:
@@ -257,6 +280,13 @@ class SharedLogs:
                 str(error) or type(error).__name__,
                 extra={"action": "feed.local"},
             )
+
+
+def _all_heard(epoch: str, found: list[Any]) -> list[Heard]:
+    return [
+        Heard(epoch, found[i], orjson.loads(found[i + 1]), found[i + 2].decode(), found[i + 3])
+        for i in range(0, len(found), 4)
+    ]
 
 
 def _published(message: bytes) -> Heard | None:
@@ -315,6 +345,3 @@ def _state(checkpoint: Checkpoint) -> tuple[bytes, str]:
         },
     }
     return orjson.dumps(state), said
-
-
-__all__ = ["Heard", "NotListening", "RedisAway", "SharedLogs"]

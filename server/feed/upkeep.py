@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 
 from memory.errors import NotFound, Unavailable
 from memory.records import Position
@@ -26,8 +27,9 @@ SWEEP_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 
 # How often what was told is held against the store, where nothing else would show that something
-# was told to nobody: all that is followed in one read. What is missing twice in a row is missing.
+# was told to nobody: all that is followed in one read. What the next one finds missing still, is.
 COMPARE_SECONDS = 3.0
+NOWHERE = Position()
 
 UNHEARD_SECONDS = 0.25
 
@@ -49,7 +51,8 @@ class Upkeep:
         self._is_ours = is_ours
         self._positions = positions
         self._gone = gone
-        self._lacking: set[str] = set()
+        self._lacking: dict[str, Position] = {}
+        """Where those were in the store that had not been told so far, at the last look."""
 
     async def look_elsewhere_forever(self) -> None:
         await again_and_again(self.look_elsewhere, lambda: LOOK_SECONDS * random.uniform(0.8, 1.2))
@@ -79,19 +82,16 @@ class Upkeep:
         except Unavailable:
             log.debug("What was told can't be compared: the store is away.")
             return
-        lacking = set()
+        before, self._lacking = self._lacking, {}
         for conversation_id in followed:
             position = known.get(conversation_id)
             if position is None:
                 self._gone(conversation_id)
+            elif self._feeds.lacks(conversation_id, before.get(conversation_id, NOWHERE)):
+                with suppress(NotFound, Unavailable):
+                    await self._feeds.make_up(conversation_id, before[conversation_id])
             elif self._feeds.lacks(conversation_id, position):
-                lacking.add(conversation_id)
-        for conversation_id in lacking & self._lacking:
-            try:
-                await self._feeds.renew(conversation_id)
-            except (NotFound, Unavailable):
-                continue
-        self._lacking = lacking - self._lacking
+                self._lacking[conversation_id] = position
 
     async def look_for_unheard_forever(self) -> None:
         while True:

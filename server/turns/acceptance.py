@@ -20,6 +20,7 @@ import time
 import msgspec
 
 from memory.errors import (
+    Duplicate,
     DuplicateMessage,
     DuplicateNumber,
     DuplicateRunning,
@@ -126,6 +127,8 @@ class Acceptance:
                     raise NotFound from None  # accepted and deleted within this moment
                 place = await self._known(known, call)
                 return await self._repeated(known, place.conversation)
+            except Duplicate as error:  # the turn's id is in use, by a regenerate's choice of it
+                raise Conflict(field="message_id") from error
         if turn.status == "queued":
             await self._wait_in_line(turn, earlier, call)
         return Accepted(turn, conversation)

@@ -114,9 +114,13 @@ class Answering:
         finally:
             self._reserved -= has_room
 
-    def held(self) -> list[str]:
+    def held(self) -> dict[str, Run | Turn]:
         """The turns whose leases this server must renew: running ones, and those that wait."""
-        return [*self._runs, *self._waiting]
+        return {**self._waiting, **self._runs}
+
+    def still_holds(self, turn_id: str, held: Run | Turn) -> bool:
+        """Whether it is held as it was: since then it may have been claimed, or begun anew."""
+        return (self._runs.get(turn_id) or self._waiting.get(turn_id)) is held
 
     def holds(self, turn_id: str) -> bool:
         return turn_id in self._runs or turn_id in self._waiting
@@ -140,6 +144,9 @@ class Answering:
         a moment before the lease was asked for.
         """
         self._waiting.pop(turn.id, None)
+        known = self._runs.get(turn.id)
+        if known is not None and known.turn.attempt >= turn.attempt:
+            return  # so long on its way here that the sweep has taken it on
         run = Run(
             turn,
             position,
@@ -172,14 +179,16 @@ class Answering:
 
     def keep(self, turn: Turn) -> None:
         """A turn accepted here waits for its conversation."""
-        self._waiting[turn.id] = turn
+        if turn.owner == self.owner:
+            self._waiting[turn.id] = turn
 
     async def _run(self, run: Run) -> None:
         try:
             try:
                 ended = await run.result()
             finally:
-                del self._runs[run.turn.id]
+                if self._runs.get(run.turn.id) is run:
+                    del self._runs[run.turn.id]
                 run.ended.set()
             if ended is not None:
                 self.outcomes[ended.status] += 1
@@ -266,6 +275,8 @@ class Answering:
             self._reserved += 1
             try:
                 await self._begin_next(conversation_id)
+            except NotFound:
+                continue  # the conversation was deleted meanwhile
             except Unavailable:
                 log.warning(
                     "The next turn can't be begun yet.",

@@ -9,6 +9,8 @@ from collections.abc import Callable
 # already halves the events.
 FRAME_SECONDS = 0.03
 
+REPLACEMENT = "\ufffd"
+
 
 class Frames:
     """Joins what arrives within a frame. ``send`` gets each frame's index and text."""
@@ -17,6 +19,7 @@ class Frames:
         self._send = send
         self._index = 0
         self._waiting: list[str] = []
+        self._half = ""
         self._sent: list[str] = []
         self._last = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -36,6 +39,9 @@ class Frames:
         return self._index
 
     def add(self, text: str) -> None:
+        text = self._whole(text)
+        if not text:
+            return
         self._waiting.append(text)
         if self._timer is not None:
             return
@@ -46,8 +52,25 @@ class Frames:
         else:
             self._timer = loop.call_at(due, self.flush)
 
+    def end(self) -> None:
+        """Send what waits; nothing is added any more."""
+        if self._half:
+            self._half = ""
+            self._waiting.append(REPLACEMENT)
+        self.flush()
+
+    def _whole(self, text: str) -> str:
+        """Text that UTF-8 can express: no store and no log takes half a surrogate pair. Its other
+        half may come with the next piece."""
+        text, self._half = self._half + text, ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        if text.isascii():
+            return text
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
     def flush(self) -> None:
-        """Send what waits; also the end of the answer, after which nothing is sent any more."""
+        """Send what waits."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from memory.errors import Unavailable
 from memory.records import Turn
+from server.feed.feeds import NotTold
 from server.signals import Signals
 from server.stores import TurnStore
 from server.tasks import again_and_again
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 4
 RETRY_SECONDS = 0.2
 SWEEP_LIMIT = 100
+MOST_AT_ONCE = 10
 SHORTEST_PAUSE = 0.05
 # Where no signal can tell that a turn is to stop, the renewal does: as often as this.
 STOP_SECONDS = 0.8
@@ -68,15 +70,16 @@ class Leases:
         stopped = []
         for turn_id, stop_requested in renewed.items():
             run = self._answering.runs(turn_id)
-            if run is not None:
+            if run is None:
+                # Stopped while it waited, and whoever did it has not concluded it.
+                stopped += [turn_id] * stop_requested
+            elif run is held[turn_id]:
                 run.lease_until = asked + self._answering.lease_ms / 1000
                 if stop_requested:
                     run.stop()
-            elif stop_requested:
-                stopped.append(
-                    turn_id
-                )  # while it waited; the call that did it has not concluded it
-        self._answering.lost(set(held) - set(renewed))
+        lost = held.keys() - renewed.keys()
+        self._answering.lost(each for each in lost if self._answering.still_holds(each, held[each]))
+        stopped = [each for each in stopped if self._answering.still_holds(each, held[each])]
         if stopped:
             await self._answering.leave(stopped)
         return True
@@ -98,8 +101,9 @@ class Leases:
         if self._answering.draining:
             return
         try:
-            for turn in await self._turns.adrift(SWEEP_LIMIT):
-                await self._adopt(turn)
+            adrift = await self._turns.adrift(SWEEP_LIMIT)
+            for first in range(0, len(adrift), MOST_AT_ONCE):
+                await asyncio.gather(*map(self._adopt, adrift[first : first + MOST_AT_ONCE]))
             await self._answering.look_again()
         except Unavailable:
             log.debug("The sweep waits for the store.")
@@ -107,6 +111,8 @@ class Leases:
     async def _adopt(self, turn: Turn) -> None:
         try:
             await self._answering.adopt(turn)
+        except NotTold:
+            log.warning("A turn's end can't be told yet.", extra={"turn_id": turn.id})
         except Unavailable:
             raise
         except Exception:  # this turn, or its conversation: the others must not wait for it

@@ -23,11 +23,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import msgspec
+
 from memory.errors import (
     Duplicate,
     DuplicateMessage,
     DuplicateNumber,
     DuplicateRunning,
+    NotFound,
     Unavailable,
 )
 from memory.records import ENDED, Conversation, Question, Turn, current, derived_id
@@ -244,7 +247,11 @@ class Rewriting:
 
     async def _take_effect(self, turn: Turn, open_before: list[Turn]) -> Conversation:
         """In the store, in memory, on the feed. Harmless when repeated."""
-        superseded = await self._turns.supersede(turn)
+        try:
+            superseded = await self._turns.supersede(turn)
+        except NotFound:
+            await self._turns.remove(turn)
+            raise
         conversation = await self._conversations.touch(turn)
         await self._memory.forget(turn.conversation_id)
         were_open = {each.id for each in open_before}
@@ -260,4 +267,4 @@ class Rewriting:
 
 
 def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()

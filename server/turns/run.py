@@ -129,7 +129,7 @@ class Run:
                 self.abandon()
                 await asyncio.wait({self._generation})
                 raise
-        self._frames.flush()
+        self._frames.end()
         status, error = self._outcome()
         if status is None:
             return None
@@ -213,6 +213,13 @@ class Run:
         while True:
             try:
                 return await self._turns.finish(self.turn, status, answer, error)
+            except ValueError:
+                # What no store can keep will not be kept by the next try either.
+                log.exception("An answer can't be kept.", extra={"turn_id": self.turn.id})
+                status, answer = "failed", None
+                error = TurnError(
+                    code="internal", message="The answer could not be kept.", retryable=True
+                )
             except Unavailable:
                 log.warning(
                     "An answer waits for the store.",

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from memory.records import Position
+from redislink.link import RedisAway
 from server.feed import events
 from server.feed.keys import (
     BEGIN_MS,
@@ -22,7 +23,7 @@ from server.feed.keys import (
 )
 from server.feed.log import Checkpoint, LiveTurn
 from server.feed.scripts import APPEND
-from server.feed.shared import RedisAway, SharedLogs
+from server.feed.shared import SharedLogs
 from tests.support.redis_server import RedisServer, Relay
 from tests.support.shared_logs import (
     KEYS,

@@ -13,6 +13,7 @@ def _on_a_log(name: str) -> Script:
     return Script(_FOLDER / "rules.lua", _FOLDER / f"{name}.lua")
 
 
+PROBE = Script(_FOLDER / "probe.lua")
 APPEND = _on_a_log("append")
 BEGIN = _on_a_log("begin")
 DROP = _on_a_log("drop")

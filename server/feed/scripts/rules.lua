@@ -30,6 +30,8 @@ local function standing()
   if not last then return nil end
   local is_whole, state = pcall(cjson.decode, field(last, 's') or '')
   if not is_whole or type(state) ~= 'table' or state.run ~= run_id() then return nil end
+  local is_ours = type(state.live) == 'table' and tonumber(state.bytes) and tonumber(state.n)
+  if not is_ours then return nil end
   local epoch, number = split(last[1])
   return {epoch = epoch, number = number, state = state, last = last}
 end
@@ -97,8 +99,8 @@ function follow.created(state, rule)
 end
 
 function follow.removed(state, rule)
-  local n, id, place, revision, answers, asks = unpack(rule, 2)
-  state.revision, state.answers = revision, answers
+  local n, id, place, revision, answers, asks, taken = unpack(rule, 2)
+  state.revision, state.answers = revision, math.max(answers, state.answers - taken)
   state.turn = asks and place - 1 or place
   if not asks then
     state.n = n

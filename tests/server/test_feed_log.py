@@ -200,6 +200,14 @@ def test_a_regenerate_keeps_its_question_and_takes_its_answer_away(log: Log) -> 
     assert tell(log, events.started(running), events.delta(running, 0, "anew")) == ["take"] * 2
 
 
+def test_an_answer_that_was_told_after_an_edit_had_asked_the_store_is_counted(log: Log) -> None:
+    superseded = a_turn(2, "stopped", attempt=0)
+    tell(log, *created(1, 2), *journey(1)[1:], events.ended(superseded))
+    turn = a_turn(3, "queued", place=2, revision=1, rewrites=True)
+    assert tell(log, events.removed(turn, [superseded], answers=0)) == ["take"]
+    assert log.position == Position(revision=1, turn=1, answers=1)
+
+
 def test_an_edit_that_is_told_again_takes_nothing_more_away(log: Log) -> None:
     tell(log, *journey(1))
     for _ in range(2):

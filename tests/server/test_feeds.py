@@ -32,7 +32,8 @@ def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server waits for another's announcement, thousands of times here."""
     monkeypatch.setattr(opening, "CATCH_UP_SECONDS", 0.01)
     monkeypatch.setattr(opening, "CATCH_UP_PAUSE", 0.002)
-    monkeypatch.setattr(feed_module, "BEHIND_SECONDS", 0.001)
+    monkeypatch.setattr(feed_module, "BEHIND_PAUSE", 0.001)
+    monkeypatch.setattr(feed_module, "BEHIND_SECONDS", 0.01)
     monkeypatch.setattr(mending, "FIRST_PAUSE", 0.002)
 
 

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from server.connections import Connection
-from server.feed.following import Opening
 
 ENDS = ("turn:completed", "turn:stopped", "turn:failed")
 
@@ -23,7 +22,7 @@ class Tab:
         self.cursor: str | None = None
         self.told: list[tuple[str, str]] = []
         """The events' names and cursors."""
-        self.opening: asyncio.Task[Opening] | None = None
+        self.opening: asyncio.Task[Any] | None = None
         self._ids: dict[str, int] = {}
         """The ``seq`` of each message that is there."""
 
@@ -69,7 +68,8 @@ class Tab:
             )
             self.turns[turn_id] = (status, attempt, text + payload["text"], next_index + 1)
         elif name in ENDS:
-            _, _, text, _ = self.turns.pop(turn_id)
+            # One that was to be answered anew may end before anything was told of it.
+            _, _, text, _ = self.turns.pop(turn_id, ("queued", 0, "", 0))
             if (message := payload["message"]) is not None:
                 assert message["content"] == text, "the deltas joined are the answer"
                 self._add(message)

@@ -158,4 +158,6 @@ class Teller:
         again = place if what == "regenerate" else None
         turn = a_turn(n, "queued", place=place, revision=revision, rewrites=True, asks_again=again)
         gone = [self._turn(log, live.n) for live in log.live.values() if live.place >= place]
-        return Write(events.removed(turn, gone, answers=min(place - 1, log.position.answers)))
+        gone += [a_turn(1000 + number, "completed") for number in range(back)]
+        answers = max(min(place - 1, log.position.answers) - back, 0)
+        return Write(events.removed(turn, gone, answers=answers))

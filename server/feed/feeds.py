@@ -143,6 +143,15 @@ class Feeds:
         except RedisAway:
             self._note_diverged(conversation_id)
 
+    async def heard(self, turn: Turn) -> str:
+        """What an attempt has said that is over; "" where nobody can tell."""
+        try:
+            feed = await self._ready(turn.conversation_id)
+        except (NotFound, Unavailable):
+            return ""
+        live = feed.log.live.get(turn.id)
+        return "".join(live.text) if live is not None else ""
+
     # What is told. Each is harmless when repeated, and none but ``ended`` waits.
 
     def created(self, turn: Turn) -> None:

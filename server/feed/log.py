@@ -290,7 +290,7 @@ class Log:
             # Some of its deltas, or a whole attempt, are still to come: from the server that
             # answered, where another tells its end. Or they were told to nobody.
             told = (live.attempt, live.size)
-            if size is not None and (attempt, size) != told:
+            if size is not None and (size != live.size or attempt < live.attempt):
                 return "behind" if (attempt, size) > told else "lost"
         return "take"
 

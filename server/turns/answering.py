@@ -31,14 +31,17 @@ from memory.records import (
     Position,
     Turn,
     TurnError,
+    TurnStatus,
     answer_of,
     current,
+    derived_id,
 )
+from server.clock import now_ms
 from server.feed.feeds import Feeds
 from server.signals import Signals
 from server.stores import ConversationStore, TurnStore
 from server.tasks import Tasks
-from server.turns.run import Run
+from server.turns.run import MESSAGE_STATUS, Run
 
 log = logging.getLogger(__name__)
 
@@ -156,8 +159,6 @@ class Answering:
             lease_until=leased_at + self.lease_ms / 1000,
             doubted=self._verify_soon,
         )
-        if turn.stop_requested:
-            run.stop()  # of an earlier attempt, whose server died before it saw it
         self._runs[turn.id] = run
         self._tasks.start(self._run(run), f"turn {turn.id}")
 
@@ -347,6 +348,9 @@ class Answering:
         if self._max_attempts and claimed.attempt > self._max_attempts:
             await self._give_up(claimed)
             return
+        if claimed.stop_requested:  # of an earlier attempt, whose server died before it saw it
+            await self._end_for(claimed, "stopped", None)
+            return
         self.begin(claimed, position_at(conversation, claimed), leased_at=asked)
 
     async def _give_up(self, turn: Turn) -> None:
@@ -355,9 +359,20 @@ class Answering:
             message=f"The answer could not be made in {self._max_attempts} attempts.",
             retryable=True,
         )
-        answer: Answer | None = None
-        ended = await self._turns.finish(turn, "failed", answer, error)
+        await self._end_for(turn, "failed", error)
+
+    async def _end_for(self, turn: Turn, status: TurnStatus, error: TurnError | None) -> None:
+        """End a claimed turn without another try: what the attempt before it has said is kept."""
+        said = await self._feeds.heard(turn)
+        answer = Answer(
+            message_id=derived_id("answer", turn.id),
+            content=said,
+            status=MESSAGE_STATUS[status],
+            created_at=now_ms(),
+        )
+        ended = await self._turns.finish(turn, status, answer if said else None, error)
         if ended is not None:
+            self.outcomes[ended.status] += 1
             await self.conclude(ended)
 
     async def stop(self, conversation_id: str, turn_id: str) -> Turn | None:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 2.0
 
-_MESSAGE_STATUS: dict[TurnStatus, MessageStatus] = {
+MESSAGE_STATUS: dict[TurnStatus, MessageStatus] = {
     "completed": "complete",
     "stopped": "stopped",
     "failed": "interrupted",
@@ -205,7 +205,7 @@ class Run:
             answer = Answer(
                 message_id=derived_id("answer", self.turn.id),
                 content=self._frames.text,
-                status=_MESSAGE_STATUS[status],
+                status=MESSAGE_STATUS[status],
                 created_at=now_ms(),
                 usage=self._usage,
             )

@@ -206,6 +206,8 @@ async def test_a_turn_stopped_after_its_server_died_is_not_begun_again(
 
         await wait_until(ended, "the turn ends as stopped", interval=0.1)
         assert len(provider.chats) == 1
+        kept = await whole(tab, sent["conversation_id"], 2)
+        assert (kept[1]["content"], kept[1]["status"]) == ("half ", "stopped")
     await guest.close()
 
 
@@ -252,8 +254,13 @@ async def test_a_turn_of_too_many_attempts_fails_at_the_restart(
     provider.respond = lambda body: Script(["fine"])
     app = start_app(app_folder, **settings)
     async with Client(app.url, guest.token) as back:
-        messages = await whole(back, sent["conversation_id"], 3)
-        assert [(m["seq"], m["content"]) for m in messages] == [(1, "one"), (3, "two"), (4, "fine")]
+        messages = await whole(back, sent["conversation_id"], 4)
+        assert [(m["seq"], m["content"], m["status"]) for m in messages] == [
+            (1, "one", "complete"),
+            (2, "half ", "interrupted"),  # what its last attempt had said
+            (3, "two", "complete"),
+            (4, "fine", "complete"),
+        ]
         stopped = await back.ok(
             "turn:stop", conversation_id=sent["conversation_id"], turn_id=sent["turn"]["id"]
         )

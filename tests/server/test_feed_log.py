@@ -143,13 +143,18 @@ def test_a_later_attempt_begins_its_text_anew_and_silences_the_earlier(log: Log)
     assert (live["attempt"], live["text"], live["next_index"]) == (2, "second", 1)
 
 
-def test_an_end_of_an_attempt_that_was_not_begun_is_behind_and_of_an_earlier_one_lost(
+def test_an_end_with_more_than_was_told_is_behind_and_of_an_earlier_attempt_lost(
     log: Log,
 ) -> None:
-    tell(log, *journey(1, attempt=2)[:-1])
+    tell(log, *journey(1, attempt=2)[:-2])
     assert tell(log, events.ended(a_turn(1, "completed", attempt=1))) == ["lost"]
     assert tell(log, events.ended(a_turn(1, "completed", attempt=3))) == ["behind"]
-    assert tell(log, events.ended(a_turn(1, "completed", attempt=2))) == ["take"]
+    assert tell(log, events.ended(a_turn(1, "completed", attempt=2))) == ["behind"]
+
+
+def test_an_end_that_keeps_what_an_attempt_before_it_has_said_is_taken(log: Log) -> None:
+    tell(log, *journey(1, attempt=1)[:-1])
+    assert tell(log, events.ended(a_turn(1, "stopped", attempt=2))) == ["take"]
 
 
 def test_a_turn_stopped_while_it_waited_counts_no_answer(log: Log) -> None:

@@ -79,7 +79,7 @@ local function verdict(state, rule)
   end
   if kind == 'ended' then
     local attempt, size = rule[5], rule[6]
-    if size ~= NONE and (attempt ~= live.attempt or size ~= live.size) then
+    if size ~= NONE and (size ~= live.size or attempt < live.attempt) then
       local is_more = attempt > live.attempt or (attempt == live.attempt and size > live.size)
       return is_more and 'behind' or 'lost'
     end

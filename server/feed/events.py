@@ -48,7 +48,7 @@ def removed(turn: Turn, superseded: Sequence[Turn], *, answers: int) -> Event:
     """("removed", n, id, place, revision, answers, asks, taken): ``turn`` takes the place of these.
 
     ``answers`` is how many were left when the store was asked, ``taken`` how many these had. Where
-    ``turn`` asks something new, ``created`` follows it in the same append; a regenerated answer's
+    ``turn`` asks something new, ``created`` follows it; a regenerated answer's
     question stays.
     """
     asks = turn.question.key is None

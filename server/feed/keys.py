@@ -24,7 +24,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 LOG_SECONDS = 3_600
-"""Refreshed by every event and every opening; who comes back later gets a snapshot."""
+"""Refreshed by every event, and when a server takes the log up; who comes back later gets a
+snapshot."""
 BEGIN_MS = 3_000
 """Longer than any healthy reading of the store; short, because others wait for a dead beginner."""
 

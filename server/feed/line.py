@@ -75,10 +75,6 @@ class Line:
         return bool(self._waiting or self._sent or self._unheard)
 
     @property
-    def is_sending(self) -> bool:
-        return bool(self._sent)
-
-    @property
     def is_under_way(self) -> bool:
         """Whether something was given to the shared log that was not heard of yet."""
         return bool(self._sent or self._unheard)

@@ -146,8 +146,6 @@ class Log:
         self.number = number
         self.n, self.position, live = checkpoint
         self.live = {turn.id: turn for turn in live}
-        self.turning = 0
-        """Rises with every event but the deltas."""
         self._before = ("", 0)
         self._most = most_events
         self._entries: deque[Entry] = deque()
@@ -244,7 +242,6 @@ class Log:
     def hear(self, number: int, name: str, rule: Rule, fields: dict[str, Any]) -> Entry:
         """Take an event that has been taken by the log that this one follows."""
         self.number = number
-        self.turning += rule[0] != "delta"
         follow = self._FOLLOW.get(rule[0])
         if follow is not None:  # else it is of a newer version, and is only passed on
             follow(self, rule, fields)

@@ -31,7 +31,7 @@ LOOK_SECONDS = 1.0
 COMPARE_SECONDS = 3.0
 NOWHERE = Position()
 
-UNHEARD_SECONDS = 0.25
+UNHEARD_LOOK_SECONDS = 0.25
 
 Positions = Callable[[Collection[str]], Awaitable[Mapping[str, Position]]]
 
@@ -95,7 +95,7 @@ class Upkeep:
 
     async def look_for_unheard_forever(self) -> None:
         while True:
-            await asyncio.sleep(UNHEARD_SECONDS)
+            await asyncio.sleep(UNHEARD_LOOK_SECONDS)
             self._feeds.look_for_unheard()
 
     async def let_go_forever(self) -> None:

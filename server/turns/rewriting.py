@@ -3,8 +3,8 @@
 An edit is a turn like any other, with the next number: keeping it is one atomic write, and it takes
 effect with that. The rest follows from it, in steps that are harmless when repeated: what it
 supersedes is marked, the conversation's counters and summary follow, memory forgets, the feed tells
-``message:removed``. A server that dies in between leaves an open turn, and whoever goes on with
-that begins with these steps.
+``message:removed``. A server that dies in between leaves an open turn: whoever goes on with that
+supersedes first, and a log that was not told begins anew.
 
 Races, and what closes them:
 

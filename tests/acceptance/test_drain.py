@@ -210,8 +210,8 @@ async def test_the_many_open_answers_of_a_stopped_server_are_all_finished_by_the
         await wait_until(
             lambda: len(across.all("turn:completed")) == count, "all are finished", timeout=60
         )
-        # The first is begun as soon as it is let go (within a second, as above), the others without a
-        # pause, as far as a machine with so much to do can tell.
+        # The first is begun as soon as it is let go (as above: within a second), the others without
+        # a pause, as far as a machine with so much to do can tell.
         starts = [request.at for request in provider.chats[count:]]
         assert starts[0] - begun < grace + 5
         pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]

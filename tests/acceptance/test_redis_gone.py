@@ -113,8 +113,13 @@ async def test_readers_on_all_servers_lose_nothing_while_redis_is(
         assert len(provider.chats) == 5
 
 
+@pytest.mark.parametrize("fault", ["cut off", "frozen out"])
 async def test_readers_of_a_server_that_alone_cannot_reach_redis_lose_nothing(
-    start_app: StartApp, provider: Provider, shared: dict[str, str], redis_server: RedisServer
+    start_app: StartApp,
+    provider: Provider,
+    shared: dict[str, str],
+    redis_server: RedisServer,
+    fault: str,
 ) -> None:
     provider.respond = long_answers
     async with RedisWay(redis_server.port) as way:
@@ -131,7 +136,10 @@ async def test_readers_of_a_server_that_alone_cannot_reach_redis_lose_nothing(
                     await story.until(
                         lambda told, sent=sent: told.text(sent["turn"]["id"]), "the answer streams"
                     )
-                way.cut()
+                if fault == "cut off":
+                    way.cut()
+                else:
+                    way.freeze()
                 now += [question, LONG]
                 for story in stories:
                     await story.shows(now)
@@ -142,6 +150,7 @@ async def test_readers_of_a_server_that_alone_cannot_reach_redis_lose_nothing(
                         await story.shows(now)
                 assert provider.chats[-1].texts[1:] == now[:-1]
                 way.mend()
+                way.thaw()
                 await cursors_are_shared_again(guest, here, there, conversation_id)
             asked = await guest.ask("after", conversation_id)
             for story in stories:

@@ -26,6 +26,32 @@ def long_answers(body: Body) -> Script:
 LONG = "".join(words(50))
 
 
+def break_redis(server: RedisServer, fault: str) -> None:
+    if fault in ("killed", "restarted"):
+        server.kill()
+    if fault == "restarted":
+        server.start()
+    elif fault == "frozen":
+        server.freeze()
+    elif fault == "emptied":
+        redis_command(server, "FLUSHALL")
+    elif fault == "demoted":  # as after a failover: it answers, but takes no writes
+        redis_command(server, "REPLICAOF", "127.0.0.1", "1")
+    elif fault == "full":
+        redis_command(server, "CONFIG", "SET", "maxmemory", "1")
+
+
+def mend_redis(server: RedisServer, fault: str) -> None:
+    if fault == "killed":
+        server.start()
+    elif fault == "frozen":
+        server.thaw()
+    elif fault == "demoted":
+        redis_command(server, "REPLICAOF", "NO", "ONE")
+    elif fault == "full":
+        redis_command(server, "CONFIG", "SET", "maxmemory", "0")
+
+
 async def cursors_are_shared_again(guest: Client, here: App, there: App, conversation: str) -> None:
     """What one server gives as a cursor, the other one goes on from; and the other way round."""
 
@@ -43,7 +69,7 @@ async def cursors_are_shared_again(guest: Client, here: App, there: App, convers
     await wait_until(shared, "a cursor is good on both servers", timeout=3, interval=0.1)
 
 
-@pytest.mark.parametrize("fault", ["killed", "frozen", "emptied", "restarted"])
+@pytest.mark.parametrize("fault", ["killed", "frozen", "emptied", "restarted", "demoted", "full"])
 async def test_readers_on_all_servers_lose_nothing_while_redis_is(
     provider: Provider, two: tuple[App, App], redis_server: RedisServer, fault: str
 ) -> None:
@@ -61,15 +87,7 @@ async def test_readers_on_all_servers_lose_nothing_while_redis_is(
         sent = await guest.send("long one", conversation_id)
         for story in stories:
             await story.until(lambda told: told.deltas > 3, "the answer streams")
-        if fault == "killed":
-            redis_server.kill()
-        elif fault == "frozen":
-            redis_server.freeze()
-        elif fault == "emptied":
-            redis_command(redis_server, "FLUSHALL")
-        else:
-            redis_server.kill()
-            redis_server.start()
+        await asyncio.to_thread(break_redis, redis_server, fault)
         now = ["before", "echo: before", "long one", LONG]
         for story in stories:
             told = await story.shows(now)
@@ -92,10 +110,7 @@ async def test_readers_on_all_servers_lose_nothing_while_redis_is(
             await story.shows(now)
         assert provider.chats[-1].texts[1:] == now[:-1]
 
-        if fault == "killed":
-            redis_server.start()
-        elif fault == "frozen":
-            redis_server.thaw()
+        await asyncio.to_thread(mend_redis, redis_server, fault)
         await cursors_are_shared_again(guest, here, there, conversation_id)
         before = [story.told.snapshots for story in stories]
         asked = await across.send("long after", conversation_id)

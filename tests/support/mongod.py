@@ -15,6 +15,7 @@ import pymongo
 import pytest
 from pymongo.errors import PyMongoError
 
+from tests.support.freezing import freeze
 from tests.support.ports import free_port
 
 REPLICA_SET = "tests"
@@ -83,7 +84,7 @@ class Mongod:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open, nothing is answered."""
-        self._running().send_signal(signal.SIGSTOP)
+        freeze(self._running().pid)
 
     def resume(self) -> None:
         self._running().send_signal(signal.SIGCONT)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.freezing import freeze
 from tests.support.ports import free_port
 
 
@@ -84,7 +85,7 @@ class RedisServer:
         self._end(signal.SIGKILL)
 
     def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from benchmarks import chat, memory, stampede, stores
+from benchmarks import chat, feed, memory, stampede, stores
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
 
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.measure,
     "stores": stores.measure,
     "stampede": stampede.measure,
+    "feed": feed.measure,
     "chat": chat.measure,
 }
 

@@ -18,9 +18,9 @@ from statistics import median
 
 import aiohttp
 
-from benchmarks.report import Floor, Missing, Row, against
+from benchmarks.report import Floor, Missing, Row, against, compared
 from benchmarks.servers import module, redis_server
-from benchmarks.timing import cpu_seconds, percentile, resident_bytes
+from benchmarks.timing import cpu_seconds, in_turns, percentile, resident_bytes
 from benchmarks.tokens import Received
 from benchmarks.users import DirectUser, MnemosioUser, PlainUser, RelayUser, User
 from tests.support.app import App
@@ -115,10 +115,9 @@ async def chat(
             crowds[target.name] = await _connect(connected, session, target, users)
             # The first turn makes the conversation, and connections to the provider.
             await _answers(target, (user.ask(1) for user in crowds[target.name]))
-        for number in range(rounds):
-            shift = number % len(targets)
-            for target in targets[shift:] + targets[:shift]:
-                windows[target.name].append(await _window(target, crowds[target.name], tokens))
+        named = {target.name: target for target in targets}
+        for _, name in in_turns(list(named), rounds):
+            windows[name].append(await _window(named[name], crowds[name], tokens))
     return windows
 
 
@@ -184,31 +183,20 @@ async def _idle(targets: list[Target]) -> Row:
 
 
 def _rows(level: str, windows: dict[str, list[Window]]) -> list[Row]:
-    def row(what: str, unit: str, figure: Callable[[Window], float], *floors: str) -> Row:
-        values = {name: [figure(window) for window in windows[name]] for name in ("here", *floors)}
-        return Row(
-            level + what,
-            unit,
-            median(values["here"]),
-            tuple(
-                Floor(name, median(values[name]), _ratio(values["here"], values[name]))
-                for name in floors
-            ),
-        )
+    def row(what: str, unit: str, figure: Callable[[Window], float]) -> Row:
+        return compared(level + what, unit, windows, figure, "relay", "plain server")
 
     asked_directly = median(median(window.firsts) for window in windows["no server"])
-    both = ("relay", "plain server")
     return [
-        row("lag of a token, median", "ms", lambda w: 1e3 * median(w.lags), *both),
-        row("lag of a token, p99", "ms", lambda w: 1e3 * percentile(w.lags, 99), *both),
+        row("lag of a token, median", "ms", lambda w: 1e3 * median(w.lags)),
+        row("lag of a token, p99", "ms", lambda w: 1e3 * percentile(w.lags, 99)),
         row(
             "first token later than without server",
             "ms",
             lambda w: 1e3 * (median(w.firsts) - asked_directly),
-            *both,
         ),
-        row("server CPU for 1,000 tokens", "ms", lambda w: 1e6 * w.cpu / w.tokens, *both),
-        row("time for an answer, ideal is 1", "", lambda w: w.pace, *both),
+        row("server CPU for 1,000 tokens", "ms", lambda w: 1e6 * w.cpu / w.tokens),
+        row("time for an answer, ideal is 1", "", lambda w: w.pace),
         _faults(level, windows),
     ]
 
@@ -219,8 +207,3 @@ def _faults(level: str, windows: dict[str, list[Window]]) -> Row:
     others = tuple(Floor(name, wrong[name], math.nan) for name in ("relay", "plain server"))
     what = f"{level}tokens lost or doubled of {tokens:,}"
     return Row(what, "", wrong["here"], others, is_fault=any(wrong.values()))
-
-
-def _ratio(here: list[float], floor: list[float]) -> float:
-    pairs = zip(here, floor, strict=True)
-    return median(mine / theirs if theirs else math.nan for mine, theirs in pairs)

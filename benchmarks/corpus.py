@@ -15,8 +15,7 @@ from pymongo import WriteConcern
 from benchmarks.samples import ENDED_TURNS_A_CONVERSATION, ended_turns
 from embedded.conversations import CREATE
 from embedded.rows import turn_row
-from embedded.statements import BEFORE, INSERT
-from embedded.turns import NO_NUMBER
+from embedded.statements import INSERT, LATEST
 from mongo.collections import CURRENT, Document
 from mongo.documents import conversation_document, turn_document
 
@@ -53,9 +52,8 @@ def plain_sqlite_query(path: Path) -> Iterator[Query]:
     with closing(sqlite3.connect(path)) as connection:
 
         async def query(conversation_id: str) -> list[Any]:
-            parameters = {"conversation": conversation_id, "n": NO_NUMBER}
-            parameters["limit"] = TURNS_OF_50_MESSAGES
-            return connection.execute(BEFORE, parameters).fetchall()
+            parameters = {"conversation": conversation_id, "limit": TURNS_OF_50_MESSAGES}
+            return connection.execute(LATEST, parameters).fetchall()
 
         yield query
 

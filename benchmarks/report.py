@@ -6,7 +6,13 @@ import math
 import os
 import platform
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
+from typing import TypeVar
+
+Window = TypeVar("Window")
+"""What was measured of one way in one round."""
 
 WIDTHS = (51, 7, 9, 9, 8)
 """Of the columns but the last."""
@@ -52,6 +58,24 @@ class Row:
 def against(what: str, here: float, value: float) -> Floor:
     """A floor whose ratio is simply that of the two figures."""
     return Floor(what, value, here / value if value else math.nan)
+
+
+def compared(
+    what: str,
+    unit: str,
+    windows: Mapping[str, Sequence[Window]],
+    figure: Callable[[Window], float],
+    *floors: str,
+) -> Row:
+    """The medians of "here" and of its floors; the ratios are the medians of the rounds' ratios."""
+    values = {name: [figure(window) for window in windows[name]] for name in ("here", *floors)}
+
+    def ratio(floor: str) -> float:
+        pairs = zip(values["here"], values[floor], strict=True)
+        return median(mine / theirs if theirs else math.nan for mine, theirs in pairs)
+
+    beside = tuple(Floor(name, median(values[name]), ratio(name)) for name in floors)
+    return Row(what, unit, median(values["here"]), beside)
 
 
 def line(what: str, unit: str, here: str, floor: str = "", ratio: str = "", which: str = "") -> str:

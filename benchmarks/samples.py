@@ -86,10 +86,28 @@ class Growing:
 
 
 class EveryConversation:
-    """A permanent store (``memory.archive.Archive``) where each has had these turns already."""
+    """A permanent store (``memory.archive.Archive``) where each has had these turns already, as a
+    feed's log asks it, too."""
 
     def __init__(self, turns: int) -> None:
         self._turns = turns
+
+    @property
+    def turns(self) -> EveryConversation:
+        return self
+
+    async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
+        raise AssertionError("no benchmark asks for one turn")
+
+    async def last(self, conversation_id: str) -> Turn | None:
+        return ended_turn(conversation_id, self._turns) if self._turns else None
+
+    async def open_turns(self, conversation_id: str) -> list[Turn]:
+        return []
+
+    async def read(self, conversation_id: str, *, at_least: Position) -> Transcript:
+        """As a memory."""
+        return await self.load(conversation_id, 50)
 
     async def load(self, conversation_id: str, max_messages: int) -> Transcript:
         turns = range(1, self._turns + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -29,17 +29,22 @@ class Timings:
         return median(mine / theirs for mine, theirs in pairs)
 
 
+def in_turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
+    """Each once a round, with the round's number, in a turning order."""
+    for number in range(rounds):
+        shift = number % len(names)
+        for name in [*names[shift:], *names[:shift]]:
+            yield number, name
+
+
 async def compare(works: Mapping[str, Work], *, rounds: int) -> Timings:
     """Run each work once a round, in a turning order, after one round that does not count."""
-    names = list(works)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds + 1):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
-            began = time.perf_counter()
-            await works[name]()
-            if number:
-                seconds[name].append(time.perf_counter() - began)
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for number, name in in_turns(list(works), rounds + 1):
+        began = time.perf_counter()
+        await works[name]()
+        if number:
+            seconds[name].append(time.perf_counter() - began)
     return Timings(seconds)
 
 

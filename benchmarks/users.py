@@ -94,7 +94,7 @@ class RelayUser(_WebSocketUser):
         return received
 
 
-class _SocketIOUser(_WebSocketUser):
+class SocketIOUser(_WebSocketUser):
     """As much of Engine.IO 4 and Socket.IO 5 as it takes."""
 
     path = ENGINE
@@ -119,7 +119,7 @@ class _SocketIOUser(_WebSocketUser):
                 return "ack", orjson.loads(text[text.index("[") :])[0]
 
 
-class PlainUser(_SocketIOUser):
+class PlainUser(SocketIOUser):
     async def ask(self, tokens: int) -> Received:
         received = Received(tokens)
         await self._send("42" + orjson.dumps(["message", question(tokens)]).decode())
@@ -132,7 +132,7 @@ class PlainUser(_SocketIOUser):
                 return received
 
 
-class MnemosioUser(_SocketIOUser):
+class MnemosioUser(SocketIOUser):
     """All its questions are of one conversation."""
 
     def __init__(self, session: aiohttp.ClientSession, port: int) -> None:

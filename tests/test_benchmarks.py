@@ -10,7 +10,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from benchmarks import feed
+from benchmarks.audience import audience
 from benchmarks.chat import chat, targets
+from benchmarks.feed_delivery import deliveries
+from benchmarks.feed_opens import opens
 from benchmarks.provider import question
 from benchmarks.report import Floor, Row, number
 from benchmarks.samples import EveryConversation, Growing, ended_turn
@@ -192,3 +196,40 @@ async def test_a_stampede_counts_every_load_and_every_reader() -> None:
         assert rush["loads"] == 1
         assert len(rush["ms"]) == 5 * PROCESSES
     assert all(1 <= rush["loads"] <= 5 * PROCESSES for rush in found["cache-aside"])
+
+
+async def test_an_event_that_a_reader_hears_twice_or_not_at_all_is_found_out() -> None:
+    async with audience(2) as readers:
+        first, second = (connection.sid for connection in readers.connections)
+        for number in (7, 8, 9):
+            readers.deliver("turn:delta", {"cursor": f"1-{number}"}, [first, second])
+        assert await readers.has_heard() == 0
+        for number in (10, 10, 12):
+            readers.deliver("turn:delta", {"cursor": f"1-{number}"}, [second])
+        assert await readers.has_heard() == 2
+
+
+async def test_every_way_of_the_feed_benchmark_counts_all_events_and_calls() -> None:
+    redis_server_binary()
+    windows = await feed.load(feed.Level(3, 2, readers=2), deltas=10, rounds=1)
+    assert {window.events for [window] in windows.values()} == {3 * 13}
+    assert min(window.cpu for [window] in windows.values()) > 0
+    [here], [local], [plain] = windows["here"], windows["local log"], windows["plain scripts"]
+    assert 3 < here.exchanges <= here.calls < 3 * 13
+    assert (local.calls, local.exchanges) == (0, 0)
+    assert (plain.calls, plain.exchanges) == (3 * 13, 3)
+
+
+async def test_every_way_of_delivery_reaches_every_reader() -> None:
+    async with audience(3) as readers:
+        windows = await deliveries(readers, 3, rounds=1)
+    for [window] in windows.values():
+        assert window.seconds > 0
+        assert window.cpu > 0
+
+
+async def test_every_way_of_opening_is_timed() -> None:
+    redis_server_binary()
+    seconds = await opens(rounds=1)
+    assert len(seconds) == 5
+    assert all(each > 0 for [each] in seconds.values())

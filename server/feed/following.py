@@ -104,7 +104,6 @@ class Readers:
         return iter(list(self._readers.values()))
 
     def tell(self, entry: Entry) -> None:
-        self.idle_since = time.monotonic()
         live = []
         for sid, reader in self._readers.items():
             if reader.holds:

@@ -8,15 +8,16 @@ import signal
 import pytest
 
 from tests.acceptance.conftest import StartApp
+from tests.acceptance.test_edit import edit
 from tests.acceptance.test_forgetting_nothing import redis_command
 from tests.support.client import Client
-from tests.support.provider import Body, Provider, Script
+from tests.support.provider import Body, Provider, Script, echo
 from tests.support.redis_server import RedisServer
 from tests.support.story import Story, words
 from tests.support.wait import wait_until
 
 
-@pytest.mark.parametrize("fault", ["stopped", "stopped, and Redis emptied"])
+@pytest.mark.parametrize("fault", ["stopped", "stopped, and Redis emptied", "without Redis"])
 async def test_after_another_server_took_over_no_tab_hears_a_word_of_the_stopped_one(
     start_app: StartApp,
     provider: Provider,
@@ -46,8 +47,10 @@ async def test_after_another_server_took_over_no_tab_hears_a_word_of_the_stopped
         await stories[2].open(across)
         for story in stories:
             await story.until(lambda told: told.text(turn_id) == "old ", "the answer begins")
+        if fault == "without Redis":
+            redis_server.kill()
         paused.signal(signal.SIGSTOP)
-        if fault != "stopped":
+        if fault == "stopped, and Redis emptied":
             redis_command(redis_server, "FLUSHALL")
         await wait_until(lambda: len(provider.chats) == 2, "the other one takes over", timeout=8)
         stale.set()
@@ -61,9 +64,9 @@ async def test_after_another_server_took_over_no_tab_hears_a_word_of_the_stopped
         fresh.set()
         for story in stories:
             await story.shows(["tell me", "new whole answer"])
-        later = await guest.ask("and?", conversation_id)
+        await guest.send("and?", conversation_id)
         for story in stories:
-            await story.end_of(later["turn_id"])
+            await story.shows(["tell me", "new whole answer", "and?", "new whole answer"])
             assert "stale" not in str(story.events)
         if fault == "stopped":
             told = stories[2].told
@@ -106,6 +109,40 @@ async def test_a_server_that_wakes_after_the_answer_was_given_elsewhere_changes_
         assert (await across.transcript(conversation_id))[:4] == transcript
         assert "stale" not in str(story.events) + str(own.events)
         assert len(provider.chats) == 4
+
+
+async def test_an_edit_made_while_the_answering_server_stands_still_is_all_that_is_left(
+    start_app: StartApp, provider: Provider, shared: dict[str, str]
+) -> None:
+    stale = asyncio.Event()
+    provider.respond = lambda body: (
+        Script(["old ", "stale"], gate=stale)
+        if body["messages"][-1]["content"] == "wrong"
+        else echo(body)
+    )
+    settings = shared | {"TURN_LEASE_SECONDS": "6"}
+    paused, other = start_app(**settings), start_app(**settings)
+    async with Client(paused.url) as guest, Client(other.url, guest.token) as across:
+        sent = await guest.send("wrong")
+        conversation_id = sent["conversation_id"]
+        stories = [Story(conversation_id).on(guest), Story(conversation_id)]
+        await stories[1].open(across)
+        for story in stories:
+            await story.until(lambda told: told.text(sent["turn"]["id"]), "the answer begins")
+        paused.signal(signal.SIGSTOP)
+        edited = await edit(across, sent["message"], "right")
+        # Long before the lease of the one that stands still is over.
+        await stories[1].end_of(edited["turn"]["id"], timeout=4)
+        stale.set()
+        await wait_until(lambda: not provider.open_streams, "the stale words lie ready")
+        paused.signal(signal.SIGCONT)
+        for story in stories:
+            await story.shows(["right", "echo: right"])
+        await guest.send("and?", conversation_id)
+        for story in stories:
+            await story.shows(["right", "echo: right", "and?", "echo: and?"])
+            assert "stale" not in str(story.events)
+        assert await across.contents(conversation_id) == story.told.contents
 
 
 async def test_a_pause_shorter_than_the_lease_is_no_more_than_a_pause(

@@ -11,7 +11,7 @@ from tests.acceptance.test_forgetting_nothing import redis_command
 from tests.support.app import App
 from tests.support.client import Client
 from tests.support.provider import Body, Provider, Script, echo
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, Relay
 from tests.support.redis_way import RedisWay
 from tests.support.story import Story, words
 from tests.support.wait import wait_until
@@ -218,6 +218,31 @@ async def test_a_redis_that_comes_back_older_than_it_went_hides_nothing(
                         ),
                         "all that was missed follows",
                     )
+
+
+async def test_a_lost_reply_of_redis_neither_loses_nor_doubles_a_word(
+    start_app: StartApp, provider: Provider, shared: dict[str, str], redis_server: RedisServer
+) -> None:
+    provider.respond = long_answers
+    async with Relay(redis_server.port) as relay:
+        here, there = start_app(**shared | {"REDIS_URL": relay.url}), start_app(**shared)
+        async with Client(here.url) as guest, Client(there.url, guest.token) as across:
+            conversation_id = (await guest.ask("before"))["conversation_id"]
+            stories = [Story(conversation_id).on(guest), Story(conversation_id)]
+            await stories[1].open(across)
+            await guest.send("long one", conversation_id)
+            for number in range(4):
+                await stories[0].until(
+                    lambda told, number=number: told.deltas > 8 * number or not told.live,
+                    "the answer streams",
+                )
+                relay.lose_the_reply_to(b"turn:delta")
+                await wait_until(
+                    lambda number=number: relay.lost > number, "an append's reply is lost"
+                )
+            for story in stories:
+                told = await story.shows(["before", "echo: before", "long one", LONG])
+                assert told.snapshots <= 4  # one for each
 
 
 async def test_a_stream_goes_on_within_a_second_or_two_when_redis_freezes(

@@ -212,3 +212,38 @@ async def test_an_interrupt_from_another_server_stops_what_runs_and_goes_next(
             ]
             assert told.contents == ["running", "half ", "waiting", "urgent", "quick"]
         assert [request.texts[-1] for request in provider.chats] == ["running", "urgent"]
+
+
+async def test_two_interrupts_at_once_on_two_servers_leave_one_answer_and_every_question(
+    provider: Provider, two: tuple[App, App]
+) -> None:
+    def respond(body: Body) -> Script:
+        urgent = "urgent" in body["messages"][-1]["content"]
+        return Script(["fine"]) if urgent else never_ending(body)
+
+    provider.respond = respond
+    here, there = two
+    async with Client(here.url) as guest, Client(there.url, guest.token) as across:
+        first = await guest.send("begin")
+        conversation_id = first["conversation_id"]
+        await guest.send("wait", conversation_id)
+        stories = [Story(conversation_id).on(guest), Story(conversation_id)]
+        await stories[1].open(across)
+        await wait_until(lambda: guest.all("turn:delta"), "the answer begins")
+        urgent = await asyncio.gather(
+            guest.send("urgent 1", conversation_id, if_busy="interrupt"),
+            across.send("urgent 2", conversation_id, if_busy="interrupt"),
+        )
+        last = max(urgent, key=lambda each: each["message"]["seq"])
+        for story in stories:
+            told = await story.end_of(last["turn"]["id"])
+            assert told.ended[last["turn"]["id"]][0] == "turn:completed"
+            for each in (first, *urgent):
+                await story.end_of(each["turn"]["id"])
+            assert story.told.live == {}
+        history = await across.transcript(conversation_id)
+        assert [(m["seq"], m["status"]) for m in history][:3] == [
+            *((1, "complete"), (2, "stopped"), (3, "complete"))
+        ]
+        assert history[-1]["content"] == "fine"
+        assert [m["content"] for m in history] == story.told.contents

@@ -7,7 +7,6 @@ which a snapshot's messages are read can be chosen.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from memory.errors import Unavailable
 from server.feed import feed as feed_module
 from server.feed import mending, opening
 from tests.support.feed_world import CONVERSATION, LEASE_MS, World, world
+from tests.support.folders import quick_folder
 
 
 def run(play: Coroutine[Any, Any, None]) -> None:
@@ -80,8 +80,8 @@ def test_a_reader_sees_each_event_once_whenever_it_opens_closes_or_comes_back(
     steps: list[Any],
 ) -> None:
     async def play() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            async with world(Path(folder)) as here:
+        with quick_folder() as folder:
+            async with world(folder) as here:
                 for what in steps:
                     await step(here, what)
                 await here.settle()
@@ -108,8 +108,8 @@ def test_a_reader_sees_each_event_once_whenever_it_opens_closes_or_comes_back(
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_reader_is_never_left_behind_by_what_another_server_did(steps: list[Any]) -> None:
     async def play() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            async with world(Path(folder)) as here:
+        with quick_folder() as folder:
+            async with world(folder) as here:
                 for what in steps:
                     # A log that lacks a turn is begun anew from memory, which must be there then.
                     if here.elsewhere and what in ("accept", "shut", "lose memory"):

@@ -68,7 +68,8 @@ class Voice:
                 await self.server.feeds.renew(CONVERSATION)
 
     def say(self) -> None:
-        piece = f"{self.turn.n}.{self.turn.attempt}.{len(self.pieces)} "
+        # Of another length in each attempt: by that a log knows which one an end is of.
+        piece = f"{self.turn.n}.{self.turn.attempt}.{len(self.pieces)}{'.' * self.turn.attempt} "
         self.pieces.append(piece)
         said = self.text if len(self.pieces) % SAID_EVERY == 0 else ""
         self.server.feeds.delta(self.turn, len(self.pieces) - 1, piece, self, said)
@@ -186,6 +187,13 @@ class Together:
 
     async def worked(self) -> None:
         await wait_until(lambda: not self._work, "all is done that was begun", timeout=30)
+
+    async def close(self) -> None:
+        """Whatever was begun and goes on, as when a test has failed."""
+        work = list(self._work)
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
 
     def _pause(self) -> float:
         return self.chance.choice((0, 0, 0, 0.005, 0.03))

@@ -25,7 +25,7 @@ from benchmarks.servers import redis_server
 from benchmarks.timing import in_turns
 from redislink.link import Link
 
-EVENTS = 5_000
+EVENTS = 4_000
 """About so many of each way in a round."""
 
 
@@ -38,7 +38,8 @@ class Level(NamedTuple):
 
     def __str__(self) -> str:
         readers = f", {self.readers} readers each" if self.readers > 1 else ""
-        return f"{self.conversations} answers, {self.ahead} at a time{readers}"
+        deltas = "one delta" if self.ahead == 1 else f"{self.ahead} deltas"
+        return f"{self.conversations} answers, {deltas} at a time{readers}"
 
 
 LEVELS = (Level(50, 1), Level(200, 8), Level(50, 8, readers=4))

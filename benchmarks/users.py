@@ -6,7 +6,9 @@ machine with the server they measure.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from contextlib import suppress
 from typing import Any, Protocol
 
 import aiohttp
@@ -99,12 +101,35 @@ class SocketIOUser(_WebSocketUser):
 
     path = ENGINE
 
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        super().__init__(session, port)
+        self._resting: asyncio.Task[None] | None = None
+
     async def connect(self) -> None:
         await super().connect()
         await self._next()  # the handshake
         await self._send("40")
         while not (text := await self._next()).startswith("40"):
             assert not text.startswith("44"), f"refused: {text}"
+
+    async def close(self) -> None:
+        await self._wake()
+        await super().close()
+
+    def _rest(self) -> None:
+        """Answer the server's pings until the next question: who does not is cut off."""
+        self._resting = asyncio.create_task(self._answer_pings())
+
+    async def _answer_pings(self) -> None:
+        while True:
+            await self._event()
+
+    async def _wake(self) -> None:
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
+            with suppress(asyncio.CancelledError):
+                await resting
 
     async def _event(self) -> tuple[str, Any]:
         """The next event and its first argument; an answer to a call is the event "ack"."""
@@ -121,6 +146,7 @@ class SocketIOUser(_WebSocketUser):
 
 class PlainUser(SocketIOUser):
     async def ask(self, tokens: int) -> Received:
+        await self._wake()
         received = Received(tokens)
         await self._send("42" + orjson.dumps(["message", question(tokens)]).decode())
         while True:
@@ -129,6 +155,7 @@ class PlainUser(SocketIOUser):
                 received.add(payload)
             elif name == "end":
                 received.end()
+                self._rest()
                 return received
 
 
@@ -140,6 +167,7 @@ class MnemosioUser(SocketIOUser):
         self._conversation_id: str | None = None
 
     async def ask(self, tokens: int) -> Received:
+        await self._wake()
         received = Received(tokens)
         call = {"message_id": str(uuid.uuid4()), "content": question(tokens)}
         if self._conversation_id is not None:
@@ -157,5 +185,6 @@ class MnemosioUser(SocketIOUser):
             elif name == "turn:completed":
                 assert payload["message"]["content"] == "".join(texts), "not what was streamed"
                 received.end()
+                self._rest()
                 return received
             assert name != "turn:failed", payload

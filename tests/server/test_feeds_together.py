@@ -14,8 +14,8 @@ import redis
 
 from embedded.store import EmbeddedStore
 from server.feed import feed, opening
-from server.feed.keys import feed_keys
-from tests.support.feed_servers import CONVERSATION, USER, Server, Together
+from server.feed.keys import MAX_BYTES, feed_keys
+from tests.support.feed_servers import CONVERSATION, SAID_EVERY, USER, Server, Together
 from tests.support.folders import quick_folder
 from tests.support.redis_server import RedisServer
 from tests.support.redis_way import RedisWay
@@ -164,6 +164,29 @@ async def test_where_nothing_is_broken_nobody_is_told_anything_anew(
         cursors = [cursor for tab in here.tabs for _, cursor in tab.told]
         assert len({cursor.partition("-")[0] for cursor in cursors}) == 1
     assert_nothing_died(caplog)
+
+
+async def test_an_answer_whose_beginning_the_log_no_longer_keeps_is_shown_on_another_server(
+    redis_server: RedisServer,
+) -> None:
+    chance = random.Random(0)
+    async with together(redis_server, chance, servers=2, keeps_up=OFTEN) as here:
+        play = Play(here, chance)
+        ours, theirs = here.servers
+        tabs = here.tabs[:2]
+        await here.open(tabs[0], ours, fresh=True)
+        await here.accept(ours)
+        await here.start(ours)
+        for _ in range(SAID_EVERY - 1):
+            await here.say("x" * (MAX_BYTES // 5))
+        await here.open(tabs[1], theirs, fresh=True)
+        await here.worked()
+        await here.say()
+        for tab in here.tabs:
+            await play.is_open(tab)
+        await play.is_seen_by_all("in the middle of it")
+        await here.end()
+        await play.is_right()
 
 
 def assert_nothing_died(caplog: pytest.LogCaptureFixture) -> None:

@@ -67,9 +67,10 @@ class Voice:
             with suppress(Unavailable):
                 await self.server.feeds.renew(CONVERSATION)
 
-    def say(self) -> None:
+    def say(self, more: str = "") -> None:
         # Of another length in each attempt: by that a log knows which one an end is of.
-        piece = f"{self.turn.n}.{self.turn.attempt}.{len(self.pieces)}{'.' * self.turn.attempt} "
+        more += "." * self.turn.attempt
+        piece = f"{self.turn.n}.{self.turn.attempt}.{len(self.pieces)}{more} "
         self.pieces.append(piece)
         said = self.text if len(self.pieces) % SAID_EVERY == 0 else ""
         self.server.feeds.delta(self.turn, len(self.pieces) - 1, piece, self, said)
@@ -264,9 +265,9 @@ class Together:
             if held is not None and held.status == "running" and not held.superseded:
                 await self._claim(server, held)
 
-    async def say(self) -> None:
+    async def say(self, more: str = "") -> None:
         if self.voice is not None and self.voice.holds():
-            self.voice.say()
+            self.voice.say(more)
 
     async def end(self, status: TurnStatus = "completed") -> None:
         voice, self.voice = self.voice, None

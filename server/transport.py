@@ -134,6 +134,9 @@ class PlainWebSocket(engineio_aiohttp.WebSocket):  # type: ignore[misc]
         except ConnectionError:
             return web.Response()  # the client left during its handshake: nobody reads this
         self.environ = environ
+        # What a slow reader is cut off by. The connection in the session's own environ is that of
+        # its handshake: another one, and gone by now, where the client began with polling.
+        self.handler.__self__.wire = environ["aiohttp.request"].transport
         await self.handler(self)
         return self._sock
 
@@ -229,7 +232,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
         """End a connection whose client does not read: at once, and without a goodbye."""
         log.warning("A client that does not read was cut off.", extra={"action": "slow_reader"})
         socket.queue.clear()
-        self.environ[socket.sid]["aiohttp.request"].transport.abort()
+        wire = getattr(socket, "wire", None)  # none yet where it is polling still
+        if wire is not None:
+            wire.abort()
         closing = socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
         self._calls.start(closing, "cut")
 

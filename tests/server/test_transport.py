@@ -188,6 +188,38 @@ async def test_a_client_that_does_not_read_is_cut_off_and_costs_bounded_memory(
     assert sum(queued) < 10
 
 
+async def test_a_client_that_began_with_polling_is_cut_off_and_disturbs_nobody(
+    served: Served,
+) -> None:
+    # Each request on a connection of its own, so that the handshake's is gone.
+    closing = aiohttp.TCPConnector(force_close=True)
+    async with joined(served) as reader, aiohttp.ClientSession(connector=closing) as http:
+        polling = f"{served.url}/socket.io/?EIO=4&transport=polling"
+        async with http.get(polling) as opened:
+            session = json.loads((await opened.text())[1:])["sid"]
+        async with http.post(f"{polling}&sid={session}", data="40"):
+            pass
+        async with http.get(f"{polling}&sid={session}"):
+            pass
+        upgraded = f"{served.url}/socket.io/?EIO=4&transport=websocket&sid={session}"
+        async with http.ws_connect(upgraded) as slow:
+            await slow.send_str("2probe")
+            assert await slow.receive_str() == "3probe"
+            await slow.send_str("5")
+            reading, stalled = served.sids
+            sent = 0
+            for sent in range(200):
+                if stalled in served.left:
+                    break
+                served.transport.deliver("much", {"text": "x" * 100_000}, [stalled])
+                served.transport.deliver("little", {"n": sent}, [stalled, reading])
+                await asyncio.sleep(0)  # the writers' turn
+            await wait_until(lambda: stalled in served.left, "the stalled client is cut off")
+            for number in range(sent):
+                assert await reader.receive_str() == f'42["little",{{"n":{number}}}]'
+            assert reading not in served.left
+
+
 async def test_a_client_that_left_is_forgotten(served: Served) -> None:
     async with joined(served):
         pass

@@ -86,8 +86,11 @@ def delta(turn: Turn, index: int, text: str) -> Event:
 
 
 def ended(turn: Turn) -> Event:
-    """("ended", n, id, answers, attempt, size); ``answers`` is None where the turn never ran,
-    ``size``, that of its deltas together, where it has no answer."""
+    """("ended", n, id, answers, attempt, size, whole)
+
+    ``answers`` is None where the turn never ran; ``size``, that of its deltas together, where it has
+    no answer. One that is not ``whole`` may keep what an attempt before it has said.
+    """
     message = answer_of(turn)
     shape = message and protocol.message_shape(turn.conversation_id, message)
     fields: dict[str, Any] = {"turn_id": turn.id, "message": shape}
@@ -101,5 +104,6 @@ def ended(turn: Turn) -> Event:
     if turn.status == "completed" and turn.answer is not None and turn.answer.usage:
         fields["usage"] = turn.answer.usage
     size = len(turn.answer.content) if turn.answer is not None else None
-    rule = ("ended", turn.n, turn.id, turn.answers, turn.attempt, size)
+    is_whole = turn.status == "completed"
+    rule = ("ended", turn.n, turn.id, turn.answers, turn.attempt, size, is_whole)
     return Event(f"turn:{turn.status}", rule, fields)

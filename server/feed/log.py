@@ -283,11 +283,12 @@ class Log:
                 return "skip"
             return "take" if index == live.next_index else "lost"
         if kind == "ended":
-            _, attempt, size, *_more = rest
+            _, attempt, size, is_whole, *_more = rest
             # Some of its deltas, or a whole attempt, are still to come: from the server that
             # answered, where another tells its end. Or they were told to nobody.
             told = (live.attempt, live.size)
-            if size is not None and (size != live.size or attempt < live.attempt):
+            fits = attempt == live.attempt if is_whole else attempt >= live.attempt
+            if size is not None and not (fits and size == live.size):
                 return "behind" if (attempt, size) > told else "lost"
         return "take"
 

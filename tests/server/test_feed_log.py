@@ -154,6 +154,8 @@ def test_an_end_with_more_than_was_told_is_behind_and_of_an_earlier_attempt_lost
 
 def test_an_end_that_keeps_what_an_attempt_before_it_has_said_is_taken(log: Log) -> None:
     tell(log, *journey(1, attempt=1)[:-1])
+    other = events.ended(a_turn(1, "completed", attempt=2, answer="rewsna"))  # as long, by chance
+    assert tell(log, other) == ["behind"]
     assert tell(log, events.ended(a_turn(1, "stopped", attempt=2))) == ["take"]
 
 

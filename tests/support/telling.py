@@ -140,7 +140,7 @@ class Teller:
         if isinstance(turn, LiveTurn) and not size:
             size = turn.size
         attempt = turn.attempt if attempt is None else attempt
-        rule = ("ended", turn.n, turn.id, answers, attempt, size or None)
+        rule = ("ended", turn.n, turn.id, answers, attempt, size or None, size % 2 == 0)
         return Write(Event("turn:completed", rule, {"turn_id": turn.id, "message": None}))
 
     def _turn(self, log: Log, n: int, *, attempt: int = 1) -> Turn:

@@ -78,8 +78,9 @@ local function verdict(state, rule)
     return index == live.next and 'take' or 'lost'
   end
   if kind == 'ended' then
-    local attempt, size = rule[5], rule[6]
-    if size ~= NONE and (size ~= live.size or attempt < live.attempt) then
+    local attempt, size, is_whole = rule[5], rule[6], rule[7]
+    local fits = attempt == live.attempt or (not is_whole and attempt > live.attempt)
+    if size ~= NONE and not (fits and size == live.size) then
       local is_more = attempt > live.attempt or (attempt == live.attempt and size > live.size)
       return is_more and 'behind' or 'lost'
     end

@@ -88,8 +88,8 @@ def delta(turn: Turn, index: int, text: str) -> Event:
 def ended(turn: Turn) -> Event:
     """("ended", n, id, answers, attempt, size, whole)
 
-    ``answers`` is None where the turn never ran; ``size``, that of its deltas together, where it has
-    no answer. One that is not ``whole`` may keep what an attempt before it has said.
+    ``answers`` is None where the turn never ran; ``size``, that of its deltas together, where it
+    has no answer. One that is not ``whole`` may keep what an attempt before it has said.
     """
     message = answer_of(turn)
     shape = message and protocol.message_shape(turn.conversation_id, message)

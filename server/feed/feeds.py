@@ -37,6 +37,8 @@ UNHEARD_SECONDS = 0.5
 # All that an answer has said goes into the log with every so many of its deltas, so that a snapshot
 # never needs more than these to tell it.
 SAID_EVERY = 256
+# And with so many characters: a quarter of what a log keeps at the least, at four bytes each.
+SAID_EVERY_CHARS = 125_000
 
 
 class NotTold(Unavailable):
@@ -181,7 +183,7 @@ class Feeds:
         self, turn: Turn, index: int, text: str, holder: Holder | None = None, said: str = ""
     ) -> None:
         """The next piece of a started turn's answer; ``said`` is all of it by now, where the index
-        is one of ``SAID_EVERY``. This is the hot path."""
+        or the size says so (``SAID_EVERY``). This is the hot path."""
         self._write(turn, events.delta(turn, index, text), holder, said)
 
     async def ended(self, turn: Turn) -> None:

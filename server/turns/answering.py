@@ -95,6 +95,9 @@ class Answering:
         self._waiting: dict[str, Turn] = {}
         self._ready: dict[str, None] = {}
         self._reserved = 0
+        self.renewing = asyncio.Lock()
+        """Held while leases are renewed, and while they are let go for good."""
+        self.has_let_go = False
         self._tasks = Tasks()
 
     @property
@@ -440,7 +443,9 @@ class Answering:
         await self._tasks.close()
         self._waiting.clear()
         try:
-            await self._turns.release(self.owner)
+            async with self.renewing:  # a renewal on its way would take back what is let go
+                self.has_let_go = True
+                await self._turns.release(self.owner)
         except Unavailable:
             log.warning("Leases end by themselves: the store is away.")
         self._signals.send("work")

@@ -57,6 +57,10 @@ class Leases:
 
     async def renew(self) -> bool:
         """Once; False when the store was away."""
+        async with self._answering.renewing:
+            return self._answering.has_let_go or await self._renew()
+
+    async def _renew(self) -> bool:
         held = self._answering.held()
         if not held:
             return True

@@ -23,7 +23,7 @@ from memory.records import (
     question_of,
 )
 from server.clock import now_ms
-from server.feed.feeds import SAID_EVERY, Feeds
+from server.feed.feeds import SAID_EVERY, SAID_EVERY_CHARS, Feeds
 from server.stores import TurnStore
 from server.turns.frames import Frames
 
@@ -68,6 +68,8 @@ class Run:
         self._generation: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
         self._is_kept = False
+        self._unsaid = 0
+        """Characters told since all was told in one."""
 
     async def wait_ended(self, timeout: float) -> None:
         """Wait until the end is in the store, or for ``timeout`` seconds."""
@@ -110,7 +112,10 @@ class Run:
         if not self.holds():
             self.abandon()
             return
-        said = self._frames.sent if (index + 1) % SAID_EVERY == 0 else ""
+        self._unsaid += len(text)
+        said = ""
+        if (index + 1) % SAID_EVERY == 0 or self._unsaid > SAID_EVERY_CHARS:
+            said, self._unsaid = self._frames.sent, 0
         self._feeds.delta(self.turn, index, text, self, said)
 
     async def result(self) -> Turn | None:

@@ -15,7 +15,12 @@ def advice(config: Mapping[str, str], *, is_only_copy: bool) -> list[str]:
                 f"Redis evicts conversations of which it holds the only copy (maxmemory-policy "
                 f"{policy}): set maxmemory-policy noeviction."
             )
-        elif policy not in ("noeviction", "volatile-ttl"):
+        elif not is_only_copy and policy == "noeviction":
+            found.append(
+                "Redis refuses every write once it is full, and is away for all conversations then "
+                "(maxmemory-policy noeviction): set maxmemory-policy volatile-ttl."
+            )
+        elif not is_only_copy and policy != "volatile-ttl":
             found.append(
                 f"Redis evicts single keys of conversations in use (maxmemory-policy {policy}), "
                 f"each of which is then loaded anew: set maxmemory-policy volatile-ttl."
@@ -24,5 +29,10 @@ def advice(config: Mapping[str, str], *, is_only_copy: bool) -> list[str]:
         found.append(
             "Redis holds the only copy of the conversations and may lose the latest when it "
             "restarts: set appendonly yes."
+        )
+    elif is_only_copy and config.get("appendfsync") == "no":
+        found.append(
+            "Redis holds the only copy of the conversations and may lose half a minute when its "
+            "machine dies (appendfsync no): set appendfsync everysec."
         )
     return found

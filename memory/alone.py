@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import Counter
 
 from memory import entries
 from memory.changes import Change, applied
 from memory.keys import conversation_keys
 from memory.loader import decode
+from memory.locks import KeyedLocks
 from memory.records import Position, Transcript
 from memory.scripts import CHANGE_ALONE, READ_ALONE
 from memory.window import Window
@@ -37,6 +39,9 @@ class Alone:
         self._ttl = ttl_seconds
         self._waiting: dict[str, list[Change]] = {}
         self._lost_some = False
+        self._maker = secrets.token_hex(8)
+        self._made = 0
+        self._locks = KeyedLocks()
 
     async def read(self, session: Session, conversation_id: str, at_least: Position) -> Transcript:
         """``at_least`` asks nothing here: what Redis or the window has is all there is."""
@@ -70,16 +75,21 @@ class Alone:
 
     async def change(self, session: Session, conversation_id: str, change: Change) -> int:
         """The turns counted by then."""
-        if self._usable(session, conversation_id):
-            try:
-                turns, existed = await self._send(session, conversation_id, change)
-            except RedisAway:
-                self.counts["failed"] += 1
-                change.sent = True
-            else:
-                self._follow(conversation_id, change, turns, existed=existed)
-                return turns
-        return self._change_locally(session, conversation_id, change)
+        # One at a time, in the order they were asked for: several under way might arrive in any
+        # order, and of one maker's changes Redis remembers only which came last.
+        async with self._locks.holding(conversation_id):
+            self._made += 1
+            change.token = f"{self._maker}{self._made:016x}"
+            if self._usable(session, conversation_id):
+                try:
+                    turns, existed = await self._send(session, conversation_id, change)
+                except RedisAway:
+                    self.counts["failed"] += 1
+                    change.sent = True
+                else:
+                    self._follow(conversation_id, change, turns, existed=existed)
+                    return turns
+            return self._change_locally(session, conversation_id, change)
 
     async def forget(self, session: Session, conversation_id: str) -> None:
         await self.change(session, conversation_id, Change(clear=True))
@@ -99,7 +109,7 @@ class Alone:
             keys[:4],
             self._ttl,
             self._max,
-            change.token if change.needs_token else b"",
+            change.token,
             int(change.clear),
             change.counted,
             b"" if change.summary is None else entries.encode_text(change.summary),

@@ -17,11 +17,11 @@ from memory import entries, succession
 from memory.archive import Archive
 from memory.errors import Unavailable
 from memory.keys import EVERY_CONVERSATION, conversation_keys
-from memory.loader import Loader
+from memory.loader import Loader, decode
 from memory.records import Message, Position, Summary, Transcript
-from memory.scripts import ADD, SUMMARY
+from memory.scripts import ADD, PEEK, SUMMARY
 from memory.window import Window
-from redislink.link import Link, RedisAway
+from redislink.link import Link, RedisAway, ScriptFailed
 from redislink.session import Session
 
 log = logging.getLogger(__name__)
@@ -53,9 +53,24 @@ class Cached:
         if self._usable(session, conversation_id):
             try:
                 return await self._loader.read(session, conversation_id, at_least)
+            except ScriptFailed:  # on what it found: poison, and Redis is well
+                self.counts["broken"] += 1
+                self._touch(session, conversation_id)
             except RedisAway:
                 self.counts["failed"] += 1
         return await self._read_locally(conversation_id, at_least)
+
+    async def peek(self, session: Session, conversation_id: str) -> Transcript | None:
+        if self._usable(session, conversation_id):
+            keys = conversation_keys(conversation_id)[:4]
+            try:
+                found = await session.run(PEEK, keys)
+                return decode(*found) if found else None
+            except entries.Poison:
+                return None  # whoever reads it next drops it
+            except RedisAway:
+                self.counts["failed"] += 1
+        return self.window.get(conversation_id)
 
     async def _read_locally(self, conversation_id: str, at_least: Position) -> Transcript:
         held = self.window.get(conversation_id)
@@ -135,6 +150,9 @@ class Cached:
     ) -> bool:
         """Raises ``Unavailable`` and ``NotFound``."""
         if not await self._archive.save_summary(conversation_id, summary, revision=revision):
+            # It was made from what is older than the store, whose summary no position tells of:
+            # left here, it would be made again after every turn, and refused again.
+            await self._drop(session, conversation_id, conversation_keys(conversation_id)[:4])
             return False
         self._loader.flights.detach(conversation_id)
         if self._usable(session, conversation_id):
@@ -160,11 +178,14 @@ class Cached:
         return await self._archive.messages_after(conversation_id, seq, limit)
 
     async def forget(self, session: Session, conversation_id: str) -> None:
+        await self._drop(session, conversation_id, conversation_keys(conversation_id))
+
+    async def _drop(self, session: Session, conversation_id: str, keys: tuple[bytes, ...]) -> None:
         self._loader.flights.detach(conversation_id)
         self.window.drop(conversation_id)
         if self._usable(session, conversation_id):
             try:
-                await session.command("DEL", *conversation_keys(conversation_id))
+                await session.command("DEL", *keys)
                 return
             except RedisAway:
                 self.counts["failed"] += 1

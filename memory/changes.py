@@ -6,7 +6,6 @@ waits for a conversation is never more than what the conversation may hold.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 
 from memory.records import Message, Position, Summary, Transcript
@@ -20,18 +19,15 @@ class Change:
     summary: str | None = None
     clear: bool = False
     """Clear the conversation before the rest."""
-    token: str = field(default_factory=lambda: secrets.token_hex(8))
+    token: str = ""
+    """Tells it from every other change, so that it is done once however often it is sent: who makes
+    it (16 hex digits) and which of theirs it is (16 more). Given when it is its turn."""
     sent: bool = False
     """It may have happened already: it is sent again as it is, and nothing is merged into it."""
 
     @property
     def only_clears(self) -> bool:
         return self.clear and not (self.messages or self.counted or self.summary is not None)
-
-    @property
-    def needs_token(self) -> bool:
-        """Messages are told apart by their ids; a count is not the same when done twice."""
-        return self.counted > 0 or self.clear
 
     def absorb(self, later: Change, max_messages: int) -> None:
         if later.clear:

@@ -51,7 +51,8 @@ def order_key(seq: int | None) -> bytes:
 
 def encode_message(message: Message) -> bytes:
     """Raises ``TypeError`` for content that JSON can't carry."""
-    body = _json(message)
+    # Whether it is spooled changes without a word to whoever reads it here.
+    body = _json(msgspec.structs.replace(message, spooled=False) if message.spooled else message)
     return b'%b%b","o":"%b",%b' % (
         _PREFIX,
         id_hash(message.id),

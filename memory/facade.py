@@ -149,6 +149,12 @@ class RedisConversationMemory:
         session = await self._opened()
         return await self._mode.read(session, conversation_id, at_least)
 
+    async def peek(self, conversation_id: str) -> Transcript | None:
+        """What the cache has of it, whole; None where it has nothing, or not all. Asks nobody
+        else."""
+        session, cached = await self._archived()
+        return await cached.peek(session, conversation_id)
+
     async def remember(self, conversation_id: str, message: Message, position: Position) -> None:
         """Bring the cache up to date with ``message``, once the permanent store has it.
 
@@ -226,7 +232,7 @@ class RedisConversationMemory:
         """
         session = await self._opened()
         config: dict[str, str] = {}
-        for name in ("maxmemory", "maxmemory-policy", "appendonly"):
+        for name in ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync"):
             try:
                 value = await session.command("CONFIG", "GET", name, may_be_refused=True)
             except RedisAway:

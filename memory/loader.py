@@ -104,7 +104,9 @@ class Loader:
             await self._release(session, conversation_id, token)
             raise
         self._counts["loaded"] += 1
-        if not transcript.messages:  # an empty conversation is not kept: a list can't be empty
+        # An empty one is not kept: a list can't be empty. What lacks something would be taken for
+        # all there is.
+        if not transcript.messages or not transcript.whole:
             await self._release(session, conversation_id, token)
             return transcript
         try:

@@ -10,6 +10,7 @@ From the moment it is kept, that one and all after it are superseded; what is le
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -19,11 +20,17 @@ import msgspec
 MessageType = Literal["human", "ai", "system", "tool", "function", "developer", "chat", "remove"]
 MessageStatus = Literal["complete", "stopped", "interrupted"]
 TurnStatus = Literal["queued", "running", "completed", "stopped", "failed"]
+Spooled = Literal["whole", "answer"]
 
 ENDED: frozenset[TurnStatus] = frozenset({"completed", "stopped", "failed"})
 
 # Ids that derive from others come from this namespace, so that a retry derives the same one.
 _NAMESPACE = uuid.UUID("6d6e656d-6f73-4269-8f00-000000000001")
+
+
+def request_digest(conversation_id: str, content: str) -> str:
+    """What must be the same in a call that sends a message again."""
+    return hashlib.sha256(f"{conversation_id}\0{content}".encode()).hexdigest()
 
 
 def derived_id(*parts: str) -> str:
@@ -43,6 +50,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: MessageStatus = "complete"
     turn_id: str | None = None
     created_at: int = 0
+    spooled: bool = False
+    """Not in the permanent store yet: its ``seq`` is what it will be, if nobody comes before it."""
     details: dict[str, Any] = {}
     """What else LangChain needs to give it back whole: tool_calls, usage_metadata, name …"""
 
@@ -85,6 +94,9 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     """Ascending; the last ``max_messages`` of them."""
     summary: Summary | None = None
     position: Position = Position()
+    whole: bool = True
+    """False where earlier ones are missing although there is room for them: the permanent store is
+    away, and nobody else has them. It is not for keeps."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +181,9 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """Answers in the conversation up to and including this turn; known once it has run to its end
     (a turn that was stopped while it waited has none to count)."""
     created_at: int
+    spooled: Spooled | None = None
+    """What of it is on a server's disk only, because the permanent store is away: all of it, or its
+    end. No store keeps this."""
 
     def __post_init__(self) -> None:
         if not self.place:
@@ -183,6 +198,7 @@ def question_of(turn: Turn) -> Message:
         content=turn.question.content,
         turn_id=turn.id,
         created_at=turn.question.created_at,
+        spooled=turn.spooled == "whole",
     )
 
 
@@ -197,6 +213,7 @@ def answer_of(turn: Turn) -> Message | None:
         status=turn.answer.status,
         turn_id=turn.id,
         created_at=turn.answer.created_at,
+        spooled=turn.spooled is not None,
     )
 
 

@@ -15,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 from redis import exceptions
@@ -31,10 +31,25 @@ MAX_BATCHES = 4
 SOCKET_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_SECONDS = 30
 
-CONNECT_SECONDS = 1.0
-EXCHANGE_SECONDS = 0.5
-"""For each reply of a batch, the socket's time-out for all of them. A healthy Redis takes
-milliseconds; waiting longer only delays the fallback."""
+
+class Allowed(NamedTuple):
+    """How long Redis may be silent, in seconds: until connected, and for each reply of a batch.
+
+    The socket's time-out is for all of them. A healthy Redis takes milliseconds; waiting longer
+    only delays the fallback.
+    """
+
+    connect: float
+    reply: float
+
+
+PROBED = Allowed(1.0, 0.5)
+"""Nobody waits for it."""
+IN_USE = Allowed(0.6, 0.5)
+IN_DOUBT = Allowed(0.3, 0.3)
+"""It was silent just now. A turn that meets two silences in a row, the second one maybe on a
+connection made anew, still loses less than a second."""
+
 PAUSE_SECONDS = 0.1
 MAX_BATCH = 16
 """Redis answers nothing of a batch before it has worked through all of it: 8 ms each for
@@ -97,8 +112,9 @@ class _Request:
 
 
 def is_of_a_script(error: BaseException) -> bool:
-    """Whether Lua raised it; what Redis refuses inside a script keeps Redis's own words."""
-    return str(error).startswith("user_script")
+    """Whether it is about what a script found under its keys: Lua raised it, or a key is of another
+    type. What else Redis refuses inside a script keeps Redis's own words."""
+    return str(error).startswith(("user_script", "WRONGTYPE"))
 
 
 class _Patience:
@@ -108,11 +124,12 @@ class _Patience:
     its own (a long computation, SIGSTOP) the replies may be there, unread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(SOCKET_TIMEOUT_SECONDS)
+        self._seconds = seconds
         self._since = self._loop.time()
-        self._timer = self._look_at(self._since + EXCHANGE_SECONDS)
+        self._timer = self._look_at(self._since + seconds)
 
     def progress(self) -> None:
         self._since = self._loop.time()
@@ -124,8 +141,8 @@ class _Patience:
         now = self._loop.time()
         if now - due > PAUSE_SECONDS:
             self._since = now
-        if now < self._since + EXCHANGE_SECONDS:
-            self._timer = self._look_at(self._since + EXCHANGE_SECONDS)
+        if now < self._since + self._seconds:
+            self._timer = self._look_at(self._since + self._seconds)
         elif not self._timeout.expired():
             self._timeout.reschedule(now)
 
@@ -161,6 +178,8 @@ class Link:
         )
         self._on_success = on_success
         self._on_failure = on_failure
+        self.allowed = PROBED
+        """What an exchange gets that begins now; its owner knows better than the link."""
         self._idle: list[AbstractConnection] = []
         self._waiting: deque[_Request] = deque()
         self._batches: set[asyncio.Task[None]] = set()
@@ -225,10 +244,11 @@ class Link:
     async def _send(self, batch: list[_Request]) -> None:
         try:
             connection = self._idle.pop() if self._idle else self._new_connection()
+            allowed = self.allowed
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
+                async with asyncio.timeout(allowed.connect):
                     await self._pool.ensure_connection(connection)
-                async with _Patience() as patience:
+                async with _Patience(allowed.reply) as patience:
                     refusal = await self._exchange(connection, batch, patience)
             except BaseException:
                 # Replies may still be on their way: the next request would read them as its own.

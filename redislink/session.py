@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis import exceptions
 
-from redislink.link import Link, RedisAway, Reply, Script
+from redislink.link import IN_DOUBT, IN_USE, PROBED, Link, RedisAway, Reply, Script
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class Session:
             self._wanted.clear()
         if not self.connected:
             self.connected = True
-            self._timeouts = 0
+            self._count_timeouts(0)
             self._tell(None)
             self._changed("redis")
         return None
@@ -153,16 +153,21 @@ class Session:
             await self._link.run(self._needs, (key.encode(),))
 
     def _succeeded(self) -> None:
-        self._timeouts = 0
+        self._count_timeouts(0)
+
+    def _count_timeouts(self, count: int) -> None:
+        self._timeouts = count
+        self._link.allowed = PROBED if not self.connected else IN_DOUBT if count else IN_USE
 
     def _failed(self, error: BaseException) -> None:
         if not self.connected:
             return
         if isinstance(error, TimeoutError | exceptions.TimeoutError):
-            self._timeouts += 1
+            self._count_timeouts(self._timeouts + 1)
             if self._timeouts < TIMEOUTS_TO_OPEN:
                 return
         self.connected = False
+        self._count_timeouts(0)
         self._link.fail_waiting(error)
         self._wanted.set()
         if not isinstance(error, asyncio.CancelledError):  # that is our own closing

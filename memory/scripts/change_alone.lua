@@ -1,9 +1,11 @@
 -- Where Redis is the only copy: one change, which may also be several made during an outage. Applied
--- once, however often it is sent: a message by its id, everything together by the change's token,
--- of which the summary value keeps the last 16.
--- ARGV: ttl, max, token ('' needs none), '1' to clear first, turns to count, summary as a JSON string
--- or '', entries … Answers {turns, was there anything before, was something broken dropped}.
+-- once, however often it is sent: its token is who makes it (16 hex digits) and which of theirs it is
+-- (16 more). They send one after the other, each until it is answered, so the summary value need only
+-- keep the last one of each of the latest 16 makers.
+-- ARGV: ttl, max, token, '1' to clear first, turns to count, summary as a JSON string or '',
+-- entries … Answers {turns, was there anything before, was something broken dropped}.
 local ttl, max, token, clear = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
+local maker, makers = string.sub(token, 1, 16), 16
 local counted, new_summary = tonumber(ARGV[5]), ARGV[6]
 
 local now = standing()
@@ -22,9 +24,14 @@ if now.text then
     now.version = 1
   end
 end
-if token ~= '' and string.find(ops, token, 1, true) then
-  refresh(ttl)
-  return {now.answers, existed, broken}
+local others = {}
+for done in string.gmatch(ops, '%x+') do
+  if string.sub(done, 1, 16) ~= maker then
+    others[#others + 1] = done
+  elseif done >= token then
+    refresh(ttl)
+    return {now.answers, existed, broken}
+  end
 end
 
 if clear then
@@ -36,10 +43,8 @@ if new_summary ~= '' then
   now.version = now.version + 1
   rest = ',"text":' .. new_summary .. ',"upto":0,"turns":' .. string.format('%d', now.answers) .. '}'
 end
-if token ~= '' then
-  ops = ops == '' and token or (ops .. ',' .. token)
-  ops = string.sub(ops, -(16 * 17 - 1))  -- 16 tokens of 16 characters and the commas between
-end
+others[#others + 1] = token
+ops = table.concat(others, ',', math.max(1, #others - makers + 1))
 
 if #ARGV > 6 then
   local known = {}

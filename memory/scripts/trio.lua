@@ -2,10 +2,10 @@
 local messages, summary, turns, loading = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 -- An entry's id hash and order key, or nil for an entry of another program.
+local HEX = string.rep('%x', 16)
+local HEADER = '^{"v":1,"h":"(' .. HEX .. ')","o":"(' .. HEX .. ')",'
 local function header(entry)
-  if string.sub(entry, 1, 12) == '{"v":1,"h":"' then
-    return string.sub(entry, 13, 28), string.sub(entry, 36, 51)
-  end
+  return string.match(entry, HEADER)
 end
 
 local UNNUMBERED = string.rep('f', 16)
@@ -28,13 +28,17 @@ local function drop()
   redis.call('DEL', messages, summary, turns, loading)
 end
 
+-- All to one moment: EXPIRE reads the clock each time, which may tick in between.
 local function refresh(ttl)
-  redis.call('EXPIRE', messages, ttl)
-  redis.call('EXPIRE', summary, ttl)
-  redis.call('EXPIRE', turns, ttl)
+  local time = redis.call('TIME')
+  local at = string.format('%d', (tonumber(time[1]) + ttl) * 1000 + math.floor(time[2] / 1000))
+  redis.call('PEXPIREAT', messages, at)
+  redis.call('PEXPIREAT', summary, at)
+  redis.call('PEXPIREAT', turns, at)
 end
 
 -- The three values' condition: 'whole', 'absent' when one is missing, 'broken' when one is not ours.
+-- Numbers of more than 15 digits are not: Lua's doubles would corrupt them.
 -- Errors of type are caught, because an error would leave the poison where it is.
 local function standing()
   local last = redis.pcall('LINDEX', messages, -1)
@@ -47,14 +51,14 @@ local function standing()
   found.condition = (last and text and count) and 'whole' or 'absent'
   if text then
     local revision, version = string.match(text, '^{"v":1,"r":(%d+),"n":(%d+),"ops":"[%x,]*"')
-    if revision then
+    if revision and #revision <= 15 and #version <= 15 then
       found.revision, found.version = tonumber(revision), tonumber(version)
     elseif string.sub(text, 1, 5) == '{"v":' then
       found.condition = 'broken'
     end
   end
   if count then
-    found.answers = string.match(count, '^%d+$') and tonumber(count)
+    found.answers = #count <= 15 and string.match(count, '^%d+$') and tonumber(count)
     if not found.answers then found.condition = 'broken' end
   end
   if last and string.sub(last, 1, 5) == '{"v":' and not header(last) then

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
+from pathlib import Path
+
 from memory import RedisConversationMemory
 from tests.support.archive import ArchiveInMemory
 from tests.support.wait import wait_until
@@ -28,3 +32,10 @@ async def agrees(
     transcript = await memory.read(name)
     assert transcript.messages == archive.messages(name)[-50:]
     assert transcript.position == archive.position(name)
+
+
+def resident() -> int:
+    """Bytes of memory that this process takes."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -143,6 +143,14 @@ async def test_all_keys_live_equally_long_after_every_read_and_write(
         assert 86_390 <= keys.ttl(NAMES[0]) <= 86_400, act.__name__
 
 
+async def test_no_tick_of_the_clock_comes_between_the_ends_of_a_conversations_keys(
+    memory: RedisConversationMemory, keys: redis.Redis
+) -> None:
+    for _ in range(3000):
+        await memory.read("c")
+        assert len({keys.pexpiretime(name) for name in NAMES}) == 1
+
+
 async def test_the_time_to_live_is_a_setting(
     make: Make, server: RedisServer, archive: ArchiveInMemory, keys: redis.Redis
 ) -> None:

@@ -240,7 +240,8 @@ async def test_an_outage_is_warned_of_once(
     [
         ([], ["appendonly yes"], []),
         (["--appendonly", "yes"], [], []),
-        (["--maxmemory", "50mb"], ["appendonly yes"], []),
+        (["--appendonly", "yes", "--appendfsync", "no"], ["appendfsync everysec"], []),
+        (["--maxmemory", "50mb"], ["appendonly yes"], ["maxmemory-policy volatile-ttl"]),
         (
             ["--appendonly", "yes", "--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru"],
             ["maxmemory-policy noeviction"],

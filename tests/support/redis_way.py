@@ -29,6 +29,8 @@ class RedisWay:
         self._is_cut = False
         self._is_frozen = False
         self.port = free_port()
+        self.delay = 0.0
+        """Seconds that each reply takes longer."""
         self.heard = 0
         """Bytes that have come to connections that subscribe."""
 
@@ -83,7 +85,7 @@ class RedisWay:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        link = _Link(writer, self._hear)
+        link = _Link(writer, self._hear, lambda: self.delay)
         self._links.add(link)
         if self._is_frozen:
             link.flows.clear()
@@ -108,9 +110,15 @@ class RedisWay:
 class _Link:
     """One connection and its counterpart."""
 
-    def __init__(self, writer: asyncio.StreamWriter, hear: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        writer: asyncio.StreamWriter,
+        hear: Callable[[int], None],
+        delay: Callable[[], float],
+    ) -> None:
         self.ends = [writer]
         self._hear = hear
+        self._delay = delay
         self.subscribes = False
         self.flows = asyncio.Event()
         self.flows.set()
@@ -122,6 +130,8 @@ class _Link:
             self.subscribes = self.subscribes or (not back and SUBSCRIBING in data.upper())
             if back and self.subscribes:
                 self._hear(len(data))
+            if back and self._delay():
+                await asyncio.sleep(self._delay())
             await self.flows.wait()
             writer.write(data)
             await writer.drain()

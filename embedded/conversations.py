@@ -84,7 +84,7 @@ POSITIONS = """
 
 
 class EmbeddedConversations:
-    """``server.stores.ConversationStore``, and the archive's standing and summary."""
+    """``stores.contract.ConversationStore``, and the archive's standing and summary."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -8,6 +8,7 @@ from pathlib import Path
 from embedded.conversations import EmbeddedConversations
 from embedded.database import Database, Transaction, now
 from embedded.turns import EmbeddedTurns
+from memory.records import Transcript
 from stores.turn_archive import TurnArchive
 
 MAKE_ONCE = """
@@ -20,7 +21,7 @@ PROBE = """
 
 
 class EmbeddedStore(TurnArchive):
-    """``server.stores.Store`` in an SQLite file, which several processes may share."""
+    """``stores.contract.Store`` in an SQLite file, which several processes may share."""
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
@@ -40,14 +41,26 @@ class EmbeddedStore(TurnArchive):
     async def close(self) -> None:
         await self._database.close()
 
+    async def empty_log(self) -> None:
+        """See ``Database.empty_log``."""
+        await self._database.empty_log()
+
     async def ping(self) -> None:
         async def work(transaction: Transaction) -> None:
             await transaction.change(PROBE, {"now": now()})
 
         await self._database.write(work)
 
-    async def secret(self, name: str) -> str:
-        parameters = {"name": name, "value": secrets.token_urlsafe(32)}
+    spooled = drained = 0  # there is no spool
+
+    async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
+        return transcript
+
+    async def ping_spool(self) -> bool:
+        return False
+
+    async def secret(self, name: str, *, offered: str | None = None) -> str:
+        parameters = {"name": name, "value": offered or secrets.token_urlsafe(32)}
 
         async def work(transaction: Transaction) -> str:
             await transaction.change(MAKE_ONCE, parameters)

@@ -24,17 +24,17 @@ from stores.rules import (
 
 
 class EmbeddedTurns:
-    """``server.stores.TurnStore``, and the archive's reads."""
+    """``stores.contract.TurnStore``, and the archive's reads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
-        found = await self._many(sql.BY_ID, {"id": turn_id, "conversation": conversation_id})
+        found = await self.selected(sql.BY_ID, {"id": turn_id, "conversation": conversation_id})
         return found[0] if found else None
 
     async def by_message(self, user_id: str, key: str) -> Turn | None:
-        found = await self._many(sql.BY_KEY, {"user": user_id, "message_id": key})
+        found = await self.selected(sql.BY_KEY, {"user": user_id, "message_id": key})
         return found[0] if found else None
 
     async def last(self, conversation_id: str) -> Turn | None:
@@ -42,27 +42,27 @@ class EmbeddedTurns:
         return found[0] if found else None
 
     async def at_place(self, conversation_id: str, place: int) -> Turn | None:
-        found = await self._many(sql.AT_PLACE, {"conversation": conversation_id, "place": place})
+        found = await self.selected(sql.AT_PLACE, {"conversation": conversation_id, "place": place})
         return found[0] if found else None
 
     async def open_turns(self, conversation_id: str) -> list[Turn]:
-        return await self._many(sql.OPEN_TURNS, {"conversation": conversation_id})
+        return await self.selected(sql.OPEN_TURNS, {"conversation": conversation_id})
 
     async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
         parameters: Parameters = {"conversation": conversation_id, "limit": limit}
         if place is None:
-            return current(await self._many(sql.LATEST, parameters))
-        return current(await self._many(sql.BEFORE, {**parameters, "place": place}))
+            return current(await self.selected(sql.LATEST, parameters))
+        return current(await self.selected(sql.BEFORE, {**parameters, "place": place}))
 
     async def since(self, conversation_id: str, place: int, limit: int) -> list[Turn]:
         parameters = {"conversation": conversation_id, "place": place, "limit": limit}
-        return current(await self._many(sql.SINCE, parameters))
+        return current(await self.selected(sql.SINCE, parameters))
 
     async def answers_before(self, turn: Turn) -> int:
         found = await self._database.row(sql.ANSWERS_BEFORE, _numbers_of(turn))
         return 0 if found is None else int(found["answers"])
 
-    async def insert(self, turn: Turn, *, lease_ms: int) -> None:
+    async def insert(self, turn: Turn, *, lease_ms: int) -> Turn:
         require_turn_text(turn)
         parameters = turn_row(turn)
 
@@ -74,6 +74,10 @@ class EmbeddedTurns:
                 raise await _duplicate(transaction, parameters) from error
 
         await self._database.write(work)
+        return turn
+
+    async def require_rewritable(self, conversation_id: str) -> None:
+        return None
 
     async def supersede(self, turn: Turn) -> list[Turn]:
         require_rewriting(turn)
@@ -147,7 +151,7 @@ class EmbeddedTurns:
         return await self._database.write(work)
 
     async def adrift(self, limit: int) -> list[Turn]:
-        return await self._many(sql.ADRIFT, {"now": now(), "limit": limit})
+        return await self.selected(sql.ADRIFT, {"now": now(), "limit": limit})
 
     async def request_stop(self, conversation_id: str, turn_id: str) -> Turn | None:
         require_text(conversation_id, turn_id)
@@ -186,7 +190,8 @@ class EmbeddedTurns:
 
         await self._database.write(work)
 
-    async def _many(self, statement: str, parameters: Parameters) -> list[Turn]:
+    async def selected(self, statement: str, parameters: Parameters) -> list[Turn]:
+        """The turns that an SQL statement gives."""
         return [turn_record(row) for row in await self._database.rows(statement, parameters)]
 
 

@@ -10,8 +10,7 @@ import asyncio
 import inspect
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import pymongo
@@ -20,7 +19,9 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError, PyMongoError
 
 from memory.errors import Unavailable
+from mongo.breaker import Breaker, Operation, Told
 from mongo.collections import Collections, Document
+from mongo.detached import Calls, Detached
 from mongo.errors import driver_errors_wrapped
 
 log = logging.getLogger(__name__)
@@ -43,15 +44,22 @@ OPTIONS: dict[str, Any] = {
     # Milliseconds. The first bounds a whole operation, its one retry included.
     "timeoutMS": 3_000,
     "serverSelectionTimeoutMS": 2_000,
-    "connectTimeoutMS": 2_000,
-    # A frozen server, whose connections stay open, is noticed within this and the line above.
-    "heartbeatFrequencyMS": 2_000,
+    "connectTimeoutMS": 1_000,
+    # A frozen server, whose connections stay open, is noticed within this and the line above; only
+    # then are Motor's threads that wait for it set free. And so often is a server that is gone
+    # looked for: the driver allows no less.
+    "heartbeatFrequencyMS": 500,
     "appname": "mnemosio",
 }
 
 # Motor runs operations in a few threads, so under a frozen server they also wait for a thread; the
 # driver's own time starts after that.
 OPERATION_SECONDS = 4.0
+
+# A write that shows whether MongoDB is there. The driver's own time ends first, so that a silent
+# server holds one thread for a probe, and not one for each.
+PROBE_SECONDS = 1.0
+PROBE_DRIVER_SECONDS = 0.9
 
 # Building an index over a large collection, at most once in the collection's life.
 INDEX_SECONDS = 60.0
@@ -60,7 +68,9 @@ INDEX_SECONDS = 60.0
 class Connection:
     """One client, and the collections of one database. Whoever uses it needs no reconnecting."""
 
-    def __init__(self, uri: str, database: str, driver: DriverFactory) -> None:
+    def __init__(
+        self, uri: str, database: str, driver: DriverFactory, on_change: Told | None = None
+    ) -> None:
         self._uri = uri
         self._database = database
         self._driver = driver
@@ -68,45 +78,56 @@ class Connection:
         self._collections: Collections | None = None
         self._has_indexes = False
         self._making_indexes = asyncio.Lock()
+        self._calls = Calls()
+        self._breaker = Breaker(self._prove, on_change)
+
+    @property
+    def away(self) -> bool:
+        return self._breaker.away
 
     async def open(self) -> None:
-        """Raises ``Unavailable``; then every later operation tries to finish the opening."""
+        """Raises ``Unavailable``; then the opening goes on until MongoDB is there."""
         # At DEBUG the driver logs whole commands, and with them people's messages.
         logging.getLogger("pymongo").setLevel(logging.INFO)
         if self._client is None:
             self._client = self._new_client()
-            self._collections = Collections.of(self._client[self._database])
-        await self._make_indexes()
+            self._collections = self._new_collections()
+        self._breaker.watch()
+        try:
+            await self._prove()
+        except Unavailable as error:
+            self._breaker.open(str(error))
+            raise
+        self._breaker.shut()
 
     async def close(self) -> None:
         client, self._client, self._collections = self._client, None, None
         self._has_indexes = False
+        await self._breaker.close()
         if client is None:
             return
         try:
             async with asyncio.timeout(OPERATION_SECONDS):
-                if inspect.iscoroutinefunction(client.close):  # PyMongo's
+                if _is_pymongo(client):
                     await client.close()
+                    await self._calls.ended()
                 else:  # Motor's would hold up the event loop for as long as a server is silent
                     await asyncio.to_thread(client.close)
         except (PyMongoError, TimeoutError):
             log.warning("MongoDB's driver did not close in time")
 
-    @asynccontextmanager
-    async def operation(self) -> AsyncIterator[Collections]:
-        """The collections, for one operation (or a few that belong together).
+    def operation(self) -> Operation[Collections]:
+        """For ``async with``: the collections, for one operation (or a few that belong together).
 
-        The driver's errors leave it as ``Unavailable``; so does running out of time. An operation
-        that is cancelled, or out of time, may have taken effect or may not.
+        The driver's errors leave it as ``Unavailable``; so does running out of time, and the moment
+        in which MongoDB counts as away. While it is away ``Unavailable`` is raised at once. An
+        operation that is cancelled, or broken off, may have taken effect or may not.
         """
         collections = self._collections
-        if collections is None:
+        # Without its unique indexes the store would accept what it must refuse.
+        if collections is None or not (self._has_indexes or self.away):
             raise Unavailable("The connection to MongoDB is not open.")
-        with driver_errors_wrapped():
-            async with asyncio.timeout(OPERATION_SECONDS):
-                if not self._has_indexes:
-                    await self._make_indexes()
-                yield collections
+        return self._breaker.operation(OPERATION_SECONDS, collections)
 
     def _new_client(self) -> Any:
         with driver_errors_wrapped():
@@ -115,9 +136,25 @@ class Connection:
             except ValueError as error:  # a port that is no number, say
                 raise ConfigurationError from error
 
+    def _new_collections(self) -> Collections:
+        collections = Collections.of(self._client[self._database])
+        if not _is_pymongo(self._client):
+            return collections
+        detached: list[Any] = [Detached(each, self._calls) for each in collections.all()]
+        return Collections(*detached)
+
+    async def _prove(self) -> None:
+        """Returns when MongoDB has taken a write, and has the indexes. Raises ``Unavailable``
+        within a second where it has them and does not answer."""
+        await self._make_indexes()
+        if self._collections is None:
+            raise Unavailable("The connection to MongoDB is closed.")
+        with driver_errors_wrapped():
+            async with asyncio.timeout(PROBE_SECONDS):
+                with pymongo.timeout(PROBE_DRIVER_SECONDS):
+                    await self._collections.probe()
+
     async def _make_indexes(self) -> None:
-        # Without its unique indexes the store would accept what it must refuse, so a server that
-        # started while MongoDB was away makes them before its first operation.
         async with self._making_indexes:
             if self._has_indexes or self._collections is None:
                 return
@@ -130,6 +167,10 @@ class Connection:
             "MongoDB is connected",
             extra={"database": self._database, "replica_set": hello.get("setName")},
         )
+
+
+def _is_pymongo(client: Any) -> bool:
+    return inspect.iscoroutinefunction(client.close)
 
 
 async def aggregated(

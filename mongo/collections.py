@@ -126,7 +126,15 @@ class Collections:
             probes=database["probes"],
         )
 
+    def all(self) -> list[AsyncCollection[Document]]:
+        """In the order in which they are given to make one."""
+        return [self.conversations, self.turns, self.secrets, self.probes]
+
     async def make_indexes(self) -> None:
         """Harmless when they are there."""
         await self.conversations.create_indexes(CONVERSATION_INDEXES)
         await self.turns.create_indexes(TURN_INDEXES)
+
+    async def probe(self) -> None:
+        """A write that changes nothing of anybody's."""
+        await self.probes.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True)

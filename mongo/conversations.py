@@ -29,7 +29,7 @@ MOST_POSITIONS = 500
 
 
 class MongoConversations:
-    """``server.stores.ConversationStore``, and the archive's standing and summary."""
+    """``stores.contract.ConversationStore``, and the archive's standing and summary."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -14,8 +14,10 @@ _RENAMED = {"id": "_id", "conversation_id": "conversation", "user_id": "user"}
 
 
 def turn_document(turn: Turn) -> Document:
-    """All but the lease, whose time only the store itself can tell."""
+    """All but the lease, whose time only the store itself can tell, and but what of it is kept
+    elsewhere."""
     document: Document = msgspec.to_builtins(turn)
+    document.pop("spooled", None)
     for name, stored in _RENAMED.items():
         document[stored] = document.pop(name)
     document["question"] = question_document(turn.question)
@@ -82,8 +84,9 @@ def conversation_record(document: Document) -> Conversation:
         id=document["_id"],
         user_id=document["user"],
         title=document["title"],
-        created_at=document["created_at"],
-        updated_at=document["updated_at"],
+        # The driver gives a type of its own for long integers, which not every encoder takes.
+        created_at=int(document["created_at"]),
+        updated_at=int(document["updated_at"]),
         position=position_record(document),
         digest=document["digest"],
     )
@@ -91,7 +94,9 @@ def conversation_record(document: Document) -> Conversation:
 
 def position_record(document: Document) -> Position:
     return Position(
-        revision=document["revision"], turn=document["turn"], answers=document["answers"]
+        revision=int(document["revision"]),
+        turn=int(document["turn"]),
+        answers=int(document["answers"]),
     )
 
 

@@ -37,15 +37,15 @@ _PASSING_CODES = {
 def driver_errors_wrapped() -> Iterator[None]:
     try:
         yield
-    except PyMongoError as error:
+    except (PyMongoError, TimeoutError) as error:
         raise wrapped(error) from error
-    except TimeoutError as error:
-        raise Unavailable("MongoDB did not answer in time.") from error
 
 
-def wrapped(error: PyMongoError) -> RememberingError:
+def wrapped(error: PyMongoError | TimeoutError) -> RememberingError:
     """The error of ours that says what ``error`` means for a caller. Nothing of its text is
     repeated: drivers quote keys, values and addresses."""
+    if isinstance(error, TimeoutError):
+        return Unavailable("MongoDB did not answer in time.")
     if isinstance(error, ConfigurationError):
         return RememberingError(
             "The connection string in MONGODB_URI won't do (its login must be percent-encoded, the "

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pymongo.errors import DuplicateKeyError
 
 from memory.errors import Unavailable
+from memory.records import Transcript
+from mongo.breaker import Told
 from mongo.client import DEFAULT_DRIVER, Connection, DriverFactory, hosts_of
 from mongo.conversations import MongoConversations
 from mongo.turns import MongoTurns
@@ -15,14 +17,25 @@ from stores.turn_archive import TurnArchive
 
 
 class MongoStore(TurnArchive):
-    """``server.stores.Store`` on a MongoDB replica set, or on a single server.
+    """``stores.contract.Store`` on a MongoDB replica set, or on a single server.
 
-    Once ``connect`` was called it needs no further care: while MongoDB is away every method raises
-    ``Unavailable`` within seconds, and works again when it is back.
+    Once ``connect`` was called it needs no further care. When MongoDB goes away whoever waits for
+    it gets ``Unavailable`` within 0.7 s, and what they asked for may have happened or may yet.
+    From then on every method raises it at once, and works again within a second of MongoDB's
+    return.
     """
 
-    def __init__(self, uri: str, database: str, *, driver: DriverFactory = DEFAULT_DRIVER) -> None:
-        self._connection = Connection(uri, database, driver)
+    def __init__(
+        self,
+        uri: str,
+        database: str,
+        *,
+        driver: DriverFactory = DEFAULT_DRIVER,
+        on_change: Told | None = None,
+    ) -> None:
+        """``on_change`` is called in the event loop, in the moment in which ``away`` changes, with
+        what it becomes. It must not raise."""
+        self._connection = Connection(uri, database, driver, on_change)
         self.conversations = MongoConversations(self._connection)
         self.turns = MongoTurns(self._connection, self.conversations)
         super().__init__(self.conversations, self.turns)
@@ -33,9 +46,14 @@ class MongoStore(TurnArchive):
     def description(self) -> str:
         return self._description
 
+    @property
+    def away(self) -> bool:
+        """Whether MongoDB counts as away; False before the first ``connect``."""
+        return self._connection.away
+
     async def connect(self) -> None:
-        """Raises ``Unavailable`` where MongoDB is away; then it may still be used, and goes on
-        connecting with every call."""
+        """Raises ``Unavailable`` where MongoDB is away; then it goes on connecting by itself, and
+        may be used when it is not ``away`` any more."""
         try:
             await self._connection.open()
         except Unavailable as error:
@@ -47,12 +65,18 @@ class MongoStore(TurnArchive):
 
     async def ping(self) -> None:
         async with self._connection.operation() as collections:
-            await collections.probes.update_one(
-                {"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True
-            )
+            await collections.probe()
 
-    async def secret(self, name: str) -> str:
-        fresh = {"$setOnInsert": {"value": secrets.token_urlsafe(32)}}
+    spooled = drained = 0  # there is no spool
+
+    async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
+        return transcript
+
+    async def ping_spool(self) -> bool:
+        return False
+
+    async def secret(self, name: str, *, offered: str | None = None) -> str:
+        fresh = {"$setOnInsert": {"value": offered or secrets.token_urlsafe(32)}}
         async with self._connection.operation() as collections:
             # Written before it is read: also a write that changes nothing waits for the majority,
             # so what is read then is every server's secret from now on.

@@ -16,6 +16,7 @@ from mongo.collections import OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, turn_record
 from mongo.superseding import Superseding
+from mongo.taking_in import TakingIn
 from mongo.turn_reads import OLDEST_FIRST, TurnReads
 from stores.rules import (
     is_end_of,
@@ -30,16 +31,41 @@ LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MongoTurns(TurnReads):
-    """``server.stores.TurnStore``, and the archive's reads."""
+    """``stores.contract.TurnStore``, and the archive's reads."""
 
     def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
         super().__init__(connection)
         self._superseding = Superseding(connection, conversations, self)
         self._inserts = TurnInserts(connection)
+        self._taking_in = TakingIn(connection, self._inserts, self)
 
-    async def insert(self, turn: Turn, *, lease_ms: int) -> None:
+    async def insert(self, turn: Turn, *, lease_ms: int) -> Turn:
         require_turn_text(turn)
         await self._inserts.insert(turn, lease_ms=lease_ms)
+        return turn
+
+    async def take_in(self, turn: Turn, *, lease_ms: int) -> Turn | None:
+        """Have a turn as another store has it: whatever its status, with its answer and its holder,
+        whose lease begins now. Harmless when repeated.
+
+        Where its id is here already, the turn is brought to what it came to there; only while it is
+        open here, not superseded, has not ended, and nobody has tried it since: it waits, is of the
+        same attempt and owner, or of an earlier attempt.
+
+        The turn as it is kept, also where it has ended here in just this way; ``close`` is yet to
+        be called for one that has ended. None where it was not taken: another attempt has it, it is
+        superseded, ended otherwise, or was removed in this moment. Raises what ``insert`` raises,
+        and ``Duplicate`` where its id is another conversation's.
+        """
+        return await self._taking_in.take_in(turn, lease_ms=lease_ms)
+
+    async def recount(self, conversation_id: str) -> bool:
+        """Mend the turns' counts of answers, where one was taken in before others; whether there
+        was anything to mend."""
+        return await self._taking_in.recount(conversation_id)
+
+    async def require_rewritable(self, conversation_id: str) -> None:
+        return None
 
     async def supersede(self, turn: Turn) -> list[Turn]:
         require_rewriting(turn)

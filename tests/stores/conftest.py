@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient
 
 from embedded.store import EmbeddedStore
 from mongo.store import MongoStore
-from server.stores import Store
+from stores.contract import Store
 from tests.support.mongod import Mongod
 
 # Gives another store on the same data with each call, not yet connected.

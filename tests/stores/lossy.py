@@ -1,4 +1,4 @@
-"""A way to a server on which replies get lost, or a request is held up."""
+"""A way to a server on which replies get lost, a request is held up, or all of it disappears."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from types import TracebackType
 class LossyWay:
     """Forwards to a port. While ``lost`` is set, a connection whose request has those bytes in it
     is cut instead of answered. While ``held`` is set, such a request stays here until ``let_go``;
-    ``is_holding`` tells when there is one."""
+    ``is_holding`` tells when there is one. While it ``swallows``, connections are taken and stay
+    open, and nothing gets through; one of which something was swallowed is dead for good."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -21,6 +22,7 @@ class LossyWay:
         self.lost: bytes | None = None
         self.losses = 0
         self.held: bytes | None = None
+        self.swallows = False
         self.is_holding = asyncio.Event()
         self.let_go = asyncio.Event()
 
@@ -46,7 +48,11 @@ class LossyWay:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:  # nobody there: as if they had been refused themselves
+            writer.transport.abort()
+            return
         ends = {writer, there_writer}
         self._ends |= ends
         with suppress(OSError):
@@ -64,11 +70,14 @@ class LossyWay:
         there_reader: asyncio.StreamReader,
         there_writer: asyncio.StreamWriter,
     ) -> None:
-        cut = False
+        cut = dead = False
 
         async def requests() -> None:
-            nonlocal cut
+            nonlocal cut, dead
             while request := await reader.read(1 << 20):
+                dead = dead or self.swallows
+                if dead:
+                    continue
                 cut = cut or (self.lost is not None and self.lost in request)
                 if self.held is not None and self.held in request:
                     self.is_holding.set()
@@ -77,7 +86,11 @@ class LossyWay:
                 await there_writer.drain()
 
         async def replies() -> None:
+            nonlocal dead
             while reply := await there_reader.read(1 << 20):
+                dead = dead or self.swallows
+                if dead:
+                    continue
                 if cut:
                     self.losses += 1
                     return

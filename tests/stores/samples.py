@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from memory.records import Answer, Question, Turn, TurnStatus
-from server.stores import Store
+from stores.contract import Store
 
 LEASE = 60_000
 """Milliseconds: no test waits for it to end."""

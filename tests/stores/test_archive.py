@@ -8,7 +8,7 @@ import pytest
 
 from memory.errors import NotFound
 from memory.records import Position, Summary, messages_of
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.samples import (
     a_conversation,
     a_turn,

@@ -8,7 +8,7 @@ import pytest
 
 from memory.errors import NotFound, Taken
 from memory.records import Conversation, Position, Summary
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.samples import (
     USER,
     a_conversation,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from memory.errors import Duplicate, DuplicateNumber, NotFound
 from memory.records import Position, Summary, Turn, messages_of
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.samples import (
     LEASE,
     ME,

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from memory.records import Position, TurnError
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.samples import (
     LEASE,
     OTHER,

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from memory.records import Position, Summary, Turn, messages_of
 from mongo.store import MongoStore
 from server import history
-from server.stores import Store, TurnStore
+from stores.contract import Store, TurnStore
 from tests.stores.conftest import connected
 from tests.stores.lossy import LossyWay
 from tests.stores.samples import (

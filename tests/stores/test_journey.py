@@ -8,7 +8,7 @@ import pytest
 
 from memory.errors import DuplicateMessage, DuplicateNumber, DuplicateRunning, NotFound
 from memory.records import Position, Summary
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.samples import (
     LEASE,
     ME,

@@ -1,9 +1,11 @@
-"""MongoDB killed, frozen, not there yet, or its replies lost: said within seconds, and healed."""
+"""A replica set killed or frozen, and replies that get lost: said soon, healed, nothing doubled.
+
+How soon, and what else may happen to MongoDB: test_breaker.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,16 @@ import msgspec
 import pytest
 from pymongo import AsyncMongoClient
 
-from memory.errors import DuplicateMessage, DuplicateNumber, RememberingError, Unavailable
+from memory.errors import DuplicateMessage, RememberingError, Unavailable
 from memory.records import Position
 from mongo.client import DEFAULT_DRIVER, DriverFactory
 from mongo.store import MongoStore
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.conftest import connected
 from tests.stores.lossy import LossyWay
+from tests.stores.outages import unavailable_after
 from tests.stores.samples import (
     LEASE,
-    ME,
     OTHER,
     USER,
     a_conversation,
@@ -38,8 +40,8 @@ from tests.stores.samples import (
 from tests.support.mongod import Mongod
 from tests.support.wait import wait_until
 
-# How long a caller may be left without an answer.
-SOME_SECONDS = 6.0
+# Seconds until a caller is told, on a busy machine.
+SOON = 1.5
 
 
 @pytest.fixture
@@ -57,27 +59,6 @@ async def works(store: Store) -> bool:
     return True
 
 
-async def assert_unavailable(store: Store, turn: Any) -> None:
-    """Whatever is asked, and much of it at once."""
-    began = time.monotonic()
-    outcomes = await asyncio.gather(
-        store.ping(),
-        store.conversations.get("c1", USER),
-        store.conversations.list(USER, before=None, limit=5),
-        store.conversations.create(new_id(), USER, "", digest=None, at=1),
-        store.load("c1", 50),
-        store.turns.last("c1"),
-        store.turns.adrift(5),
-        store.turns.renew([turn.id], ME, lease_ms=LEASE),
-        store.turns.finish(turn, "completed", an_answer(turn)),
-        store.secret("guests"),
-        *(store.turns.insert(a_turn(new_id()), lease_ms=LEASE) for _ in range(50)),
-        return_exceptions=True,
-    )
-    assert time.monotonic() - began < SOME_SECONDS
-    assert {type(outcome) for outcome in outcomes} == {Unavailable}
-
-
 def impatient(driver: DriverFactory) -> DriverFactory:
     """It gives up, or stops trying again, after less than a second."""
 
@@ -87,45 +68,27 @@ def impatient(driver: DriverFactory) -> DriverFactory:
     return make
 
 
-@pytest.mark.parametrize(
-    "driver", [DEFAULT_DRIVER, impatient(AsyncMongoClient)], ids=["motor", "pymongo"]
-)
-async def test_a_frozen_or_killed_server_is_unavailable_within_seconds_and_works_when_back(
+@pytest.mark.parametrize("driver", [DEFAULT_DRIVER, AsyncMongoClient], ids=["motor", "pymongo"])
+async def test_a_frozen_or_killed_server_is_unavailable_soon_and_works_when_back(
     own_mongod: Mongod, driver: DriverFactory
 ) -> None:
-    async with connected(MongoStore(own_mongod.uri, "test", driver=driver)) as store:
+    store = MongoStore(own_mongod.uri, "test", driver=driver)
+    async with connected(store):
         turn = await inserted(store, a_turn("c1", status="running"))
 
         own_mongod.pause()
-        await assert_unavailable(store, turn)
+        assert await unavailable_after(store, turn) < SOON
         own_mongod.resume()
         await wait_until(lambda: works(store), "the thawed server is used again")
         assert await store.turns.get("c1", turn.id) is not None
 
         own_mongod.kill()
-        await assert_unavailable(store, turn)
+        assert await unavailable_after(store, turn) < SOON
         own_mongod.start()
         await wait_until(lambda: works(store), "the restarted server is used again")
         kept = await store.turns.get("c1", turn.id)
         assert kept is not None
         await closed(store, await finished(store, turn))
-
-
-async def test_a_store_begun_while_mongodb_is_away_serves_when_it_comes(tmp_path: Path) -> None:
-    server = Mongod(tmp_path / "mongod")
-    store = MongoStore(server.uri, "test")
-    began = time.monotonic()
-    with pytest.raises(Unavailable):
-        await store.connect()
-    with pytest.raises(Unavailable):
-        await store.turns.last("c1")
-    assert time.monotonic() - began < 2 * SOME_SECONDS
-    with server:
-        await wait_until(lambda: works(store), "the server that came is used")
-        await inserted(store, a_turn("c1", 1))
-        with pytest.raises(DuplicateNumber):  # so the indexes were made
-            await store.turns.insert(a_turn("c1", 1), lease_ms=LEASE)
-        await store.close()
 
 
 async def test_nothing_acknowledged_is_lost_when_a_single_server_is_killed(
@@ -157,13 +120,17 @@ async def far_store(way: LossyWay, mongo_database: str) -> AsyncIterator[Store]:
         yield opened
 
 
-async def losing_the_reply(way: LossyWay, marker: str, call: Callable[[], Awaitable[Any]]) -> Any:
+async def losing_the_reply(
+    way: LossyWay, store: Store, marker: str, call: Callable[[], Awaitable[Any]]
+) -> Any:
     """The call's second outcome; the first was done, and nobody heard of it."""
     way.lost = marker.encode()
     with pytest.raises(Unavailable):
         await call()
     assert way.losses > 0
     way.lost = None
+    # Cut twice, and silent in between while the driver looks for the server: that is an outage.
+    await wait_until(lambda: works(store), "the server is used again")
     return await call()
 
 
@@ -173,7 +140,7 @@ async def test_a_conversation_made_again_after_a_lost_reply_is_the_same(
     async def create() -> Any:
         return await far_store.conversations.create("c1", USER, "mark", digest="d", at=1)
 
-    conversation, was_made = await losing_the_reply(way, "mark", create)
+    conversation, was_made = await losing_the_reply(way, far_store, "mark", create)
     assert not was_made
     assert conversation == await far_store.conversations.get("c1", USER)
 
@@ -187,7 +154,7 @@ async def test_a_turn_inserted_again_after_a_lost_reply_is_recognised(
         await far_store.turns.insert(turn, lease_ms=LEASE)
 
     with pytest.raises(DuplicateMessage):
-        await losing_the_reply(way, "mark", insert)
+        await losing_the_reply(way, far_store, "mark", insert)
     # At once, and certain to survive: its replay may be acknowledged.
     assert await far_store.turns.by_message(USER, turn.question.message_id) == turn
     assert await far_store.turns.before("c1", None, 5) == [turn]
@@ -202,13 +169,13 @@ async def test_an_answer_finished_again_after_a_lost_reply_counts_once(
     async def finish() -> Any:
         return await far_store.turns.finish(turn, "completed", an_answer(turn, "mark"))
 
-    ended = await losing_the_reply(way, "mark", finish)
+    ended = await losing_the_reply(way, far_store, "mark", finish)
     assert (ended.status, ended.answers) == ("completed", 1)
 
     async def close() -> None:
         await far_store.turns.close(ended)
 
-    await losing_the_reply(way, "updated_at", close)
+    await losing_the_reply(way, far_store, "updated_at", close)
     conversation = await far_store.conversations.get(conversation_id, USER)
     assert conversation.position.answers == 1
     assert await far_store.turns.open_turns(conversation_id) == []
@@ -225,7 +192,7 @@ async def test_superseding_again_after_a_lost_reply_gives_the_same(
     async def supersede() -> Any:
         return await far_store.turns.supersede(edit)
 
-    gone = await losing_the_reply(way, marker, supersede)
+    gone = await losing_the_reply(way, far_store, marker, supersede)
     assert [turn.n for turn in gone] == [2, 3]
     conversation = await far_store.conversations.get(conversation_id, USER)
     assert conversation.position == Position(revision=1, turn=2, answers=1)
@@ -240,7 +207,7 @@ async def test_a_claim_whose_reply_was_lost_is_not_given_twice(
     async def claim() -> Any:
         return await far_store.turns.claim(turn, "mark:1", lease_ms=1)
 
-    assert await losing_the_reply(way, "mark:1", claim) is None
+    assert await losing_the_reply(way, far_store, "mark:1", claim) is None
     [adrift] = await wait_until(lambda: far_store.turns.adrift(5), "the lost claim's lease is over")
     assert adrift == msgspec.structs.replace(turn, status="running", attempt=1, owner="mark:1")
     assert (await claimed(far_store, adrift, OTHER)).attempt == 2

@@ -14,7 +14,7 @@ import pytest
 from embedded.schema import VERSION
 from embedded.store import EmbeddedStore
 from memory.records import Position, Turn
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.conftest import connected
 from tests.stores.samples import (
     LEASE,

@@ -15,7 +15,7 @@ from embedded import conversations, statements
 from embedded.store import EmbeddedStore
 from memory.errors import DuplicateNumber
 from mongo.store import MongoStore
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.conftest import connected
 from tests.stores.samples import (
     LEASE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memory.records import Summary
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.samples import (
     USER,
     a_conversation,

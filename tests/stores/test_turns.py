@@ -9,7 +9,7 @@ import pytest
 
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
 from memory.records import Turn, messages_of
-from server.stores import Store
+from stores.contract import Store
 from tests.stores.samples import (
     LEASE,
     USER,

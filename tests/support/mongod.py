@@ -1,4 +1,4 @@
-"""A real MongoDB server that a test starts, and may kill, freeze and start again."""
+"""Real MongoDB servers that a test starts, and may kill, freeze and start again."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ import shutil
 import signal
 import subprocess
 import sysconfig
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pymongo
 import pytest
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from tests.support.freezing import freeze
 from tests.support.ports import free_port
 
 REPLICA_SET = "tests"
+START_SECONDS = 20
+STEP_DOWN_SECONDS = 10
+# Milliseconds: by default a dead primary is missed after ten seconds.
+SETTINGS = {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500}
 
 
 def find_mongod() -> Path | None:
@@ -59,6 +65,15 @@ class Mongod:
 
     def start(self) -> Mongod:
         """Returns when it accepts writes. Again after a stop: the same port, the same data."""
+        self.launch()
+        if self.replica_set:
+            with self.client() as client:
+                initiate(client, [self])
+            wait_for_primary(self.uri)
+        return self
+
+    def launch(self) -> None:
+        """Returns when it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         arguments = ["--bind_ip", "127.0.0.1", "--port", str(self.port), "--quiet"]
         arguments += ["--dbpath", str(self.folder), "--logpath", str(self.folder / "mongod.log")]
@@ -71,9 +86,6 @@ class Mongod:
         )
         with self.client() as client:
             client.admin.command("ping")
-            if self.replica_set:
-                self._become_primary(client)
-        return self
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
@@ -92,21 +104,11 @@ class Mongod:
     def client(self) -> pymongo.MongoClient[dict[str, Any]]:
         """The test's own look into it; to be closed."""
         return pymongo.MongoClient(
-            "127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=20_000
+            "127.0.0.1",
+            self.port,
+            directConnection=True,
+            serverSelectionTimeoutMS=START_SECONDS * 1_000,
         )
-
-    def _become_primary(self, client: pymongo.MongoClient[dict[str, Any]]) -> None:
-        member = {"_id": 0, "host": f"127.0.0.1:{self.port}"}
-        config = {"_id": REPLICA_SET, "members": [member]}
-        try:
-            client.admin.command("replSetGetStatus")
-        except PyMongoError as error:
-            if getattr(error, "code", None) != 94:  # NotYetInitialized: its first start
-                raise
-            client.admin.command("replSetInitiate", config)
-        primary = pymongo.MongoClient[dict[str, Any]](self.uri, serverSelectionTimeoutMS=20_000)
-        with primary:
-            primary.admin.command("ping")
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "mongod is not running"
@@ -129,3 +131,91 @@ class Mongod:
     ) -> None:
         if self._process is not None:
             self.kill()
+
+
+class ReplicaSet:
+    """Several mongods that elect a primary among them, soon after it is gone.
+
+    A context manager: started on entering, killed on leaving.
+    """
+
+    def __init__(self, folder: Path, *, size: int = 3) -> None:
+        self.members = [Mongod(folder / f"mongod-{i}") for i in range(size)]
+
+    @property
+    def uri(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return f"mongodb://{hosts}/?replicaSet={REPLICA_SET}"
+
+    def start(self) -> ReplicaSet:
+        """Returns when it accepts writes."""
+        for member in self.members:
+            member.launch()
+        with self.members[0].client() as client:
+            initiate(client, self.members)
+        wait_for_primary(self.uri)
+        return self
+
+    def primary(self) -> Mongod:
+        """Waits for one."""
+        port = wait_for_primary(self.uri)
+        return next(member for member in self.members if member.port == port)
+
+    def step_down(self) -> None:
+        """Have the primary hand over to another, and not be elected again for some seconds."""
+        wait_for_primary(self.uri)
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with self.primary().client() as client:
+                    client.admin.command("replSetStepDown", STEP_DOWN_SECONDS)
+            except ConnectionFailure:  # it has closed all connections
+                return
+            except PyMongoError:  # no secondary has caught up yet
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            else:
+                return
+
+    def __enter__(self) -> ReplicaSet:
+        try:
+            return self.start()
+        except BaseException:
+            self._end()
+            raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for member in self.members:
+            with suppress(AssertionError):  # it is not running
+                member.kill()
+
+
+def initiate(client: pymongo.MongoClient[dict[str, Any]], members: list[Mongod]) -> None:
+    """Make them a replica set, unless they are one since an earlier start."""
+    hosts = [{"_id": i, "host": f"127.0.0.1:{member.port}"} for i, member in enumerate(members)]
+    config = {"_id": REPLICA_SET, "members": hosts, "settings": SETTINGS}
+    try:
+        client.admin.command("replSetGetStatus")
+    except PyMongoError as error:
+        if getattr(error, "code", None) != 94:  # NotYetInitialized: its first start
+            raise
+        client.admin.command("replSetInitiate", config)
+
+
+def wait_for_primary(uri: str) -> int:
+    """Its port."""
+    with pymongo.MongoClient[dict[str, Any]](
+        uri, serverSelectionTimeoutMS=START_SECONDS * 1_000
+    ) as client:
+        client.admin.command("ping")
+        address = client.address
+    assert address is not None
+    return address[1]

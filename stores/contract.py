@@ -1,4 +1,5 @@
-"""What the server asks of the permanent store. MongoDB and the embedded store both answer to it.
+"""What the server asks of the permanent store: what MongoDB, the embedded store, and MongoDB with
+a spool before it answer to.
 
 Rules for every method: ``Unavailable`` is raised when the store can't answer; a write that returned
 has been acknowledged by a majority (MongoDB) or synced to disk (embedded); a call may be repeated
@@ -11,8 +12,32 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+import msgspec
+
 from memory.archive import Archive
-from memory.records import Answer, Conversation, Position, Turn, TurnError, TurnStatus
+from memory.records import (
+    Answer,
+    Conversation,
+    Message,
+    Position,
+    Transcript,
+    Turn,
+    TurnError,
+    TurnStatus,
+)
+
+
+class Drained(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a conversation that was in a spool while the permanent store was away."""
+
+    conversation_id: str
+    user_id: str
+    stored: list[tuple[Turn, Message]] = []
+    """What was nowhere but in the spool, ascending, with the place that each message has now."""
+    as_told: bool = True
+    """Whether the permanent store has it just as it was told meanwhile."""
+    gone: bool = False
+    """There is none under this id any more: it was deleted, or the id is another user's."""
 
 
 class ConversationStore(Protocol):
@@ -101,12 +126,18 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def insert(self, turn: Turn, *, lease_ms: int) -> None:
-        """Insert a turn (queued or running) whose lease its ``owner`` holds from now.
+    async def insert(self, turn: Turn, *, lease_ms: int) -> Turn:
+        """Insert a turn (queued or running) whose lease its ``owner`` holds from now; the turn as
+        it is kept, which may be in a spool.
 
         Raises ``DuplicateMessage``, ``DuplicateNumber`` or ``DuplicateRunning``; where several
         apply, the first of these.
         """
+        ...
+
+    async def require_rewritable(self, conversation_id: str) -> None:
+        """Raises ``Unavailable`` where nothing can be rewritten now: a spool only takes what comes
+        after all that is there."""
         ...
 
     async def supersede(self, turn: Turn) -> list[Turn]:
@@ -200,6 +231,24 @@ class Store(Archive, Protocol):
         """Raises ``Unavailable`` unless a write would be accepted now."""
         ...
 
-    async def secret(self, name: str) -> str:
-        """A random secret, made once for all servers that share this store, and kept."""
+    @property
+    def spooled(self) -> int:
+        """How many turns wait in a spool for it, as of a second ago; and below, how many were
+        brought from there since the start."""
+        ...
+
+    @property
+    def drained(self) -> int: ...
+
+    async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
+        """The transcript, saying which of its messages are only in a spool."""
+        ...
+
+    async def ping_spool(self) -> bool:
+        """Whether messages are accepted although ``ping`` raises: into a spool."""
+        ...
+
+    async def secret(self, name: str, *, offered: str | None = None) -> str:
+        """A secret, made once for all servers that share this store, and kept: the first that is
+        ``offered``, or a random one."""
         ...

@@ -7,10 +7,11 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import uvloop
 
-from benchmarks import chat, feed, memory, stampede, stores
+from benchmarks import chat, cold, feed, memory, stampede, stores
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
 
@@ -19,6 +20,7 @@ Benchmark = Callable[[bool], Awaitable[list[Row]]]
 BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.measure,
     "stores": stores.measure,
+    "cold": cold.measure,
     "stampede": stampede.measure,
     "feed": feed.measure,
     "chat": chat.measure,
@@ -29,8 +31,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--long", action="store_true", help="more rounds, more users, more data")
+    parser.add_argument("--messages", type=int, help="that are stored for the cold loads")
     arguments = parser.parse_args()
     names = [arguments.only] if arguments.only else list(BENCHMARKS)
+    BENCHMARKS["cold"] = partial(cold.measure, stored=arguments.messages)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(measure(names, long=arguments.long))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
@@ -10,13 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pymongo import WriteConcern
+from pymongo import MongoClient
 
 from benchmarks.samples import ENDED_TURNS_A_CONVERSATION, ended_turns
 from embedded.conversations import CREATE
 from embedded.rows import turn_row
 from embedded.statements import INSERT, LATEST
-from mongo.collections import CURRENT, Document
+from memory.records import Turn
+from mongo.collections import CONVERSATION_INDEXES, CURRENT, TURN_INDEXES, Document
 from mongo.documents import conversation_document, turn_document
 
 TURNS_OF_50_MESSAGES = 25
@@ -47,30 +49,55 @@ def fill_embedded(path: Path, turns: int) -> None:
 
 
 @contextmanager
-def plain_sqlite_query(path: Path) -> Iterator[Query]:
-    """SQLite alone, in this thread: what its query costs, without a thread between."""
-    with closing(sqlite3.connect(path)) as connection:
+def plain_sqlite_queries(path: Path) -> Iterator[dict[str, Query]]:
+    """SQLite alone: what its query costs in this thread; and in another, as a server must ask that
+    has something else to do meanwhile."""
+    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
 
-        async def query(conversation_id: str) -> list[Any]:
+        def query(conversation_id: str) -> list[Any]:
             parameters = {"conversation": conversation_id, "limit": TURNS_OF_50_MESSAGES}
             return connection.execute(LATEST, parameters).fetchall()
 
-        yield query
+        async def here(conversation_id: str) -> list[Any]:
+            return query(conversation_id)
+
+        async def in_a_thread(conversation_id: str) -> list[Any]:
+            return await asyncio.to_thread(query, conversation_id)
+
+        yield {"the plain query": here, "the same in a thread": in_a_thread}
 
 
-async def fill_mongodb(database: Any, turns: int) -> None:
-    """The store must have made the indexes."""
-    quick = database.with_options(write_concern=WriteConcern(w=1, j=False))
-    made = (conversation_document(name, "user", "", None, 1) for name in conversations(turns))
-    await _insert_all(quick["conversations"], made)
-    await _insert_all(quick["turns"], map(turn_document, ended_turns(turns)))
+@contextmanager
+def plain_sqlite_insert(path: Path) -> Iterator[Callable[[Turn], Awaitable[None]]]:
+    """SQLite alone, in this thread: each turn a commit of its own, synced to the disk. The store
+    must have made the file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+
+        async def insert(turn: Turn) -> None:
+            connection.execute(INSERT, {**turn_row(turn), "lease_until": 0})
+
+        yield insert
+
+
+def fill_mongodb(uri: str, name: str, turns: int) -> None:
+    """A new database. The indexes are made in the end, which is quicker, and just as a store would
+    make them."""
+    with MongoClient[Document](uri, w=1, journal=False) as client:
+        database = client[name]
+        made = (conversation_document(name, "user", "", None, 1) for name in conversations(turns))
+        _insert_all(database["conversations"], made)
+        _insert_all(database["turns"], map(turn_document, ended_turns(turns)))
+        database["conversations"].create_indexes(CONVERSATION_INDEXES)
+        database["turns"].create_indexes(TURN_INDEXES)
     # Reads see what a majority has; once it has this, it has all before it.
-    await database["probes"].insert_one({})
+    with MongoClient[Document](uri, w="majority") as client:
+        client[name]["probes"].insert_one({})
 
 
-async def _insert_all(collection: Any, documents: Iterator[Document]) -> None:
+def _insert_all(collection: Any, documents: Iterator[Document]) -> None:
     while batch := list(islice(documents, A_BATCH)):
-        await collection.insert_many(batch, ordered=False)
+        collection.insert_many(batch, ordered=False)
 
 
 def plain_mongodb_query(database: Any) -> Query:

@@ -28,6 +28,12 @@ class Floor:
     value: float
     ratio: float
     """The figure divided by the floor, as measured round by round."""
+    goal: float | None = None
+    """What the ratio should not exceed, where that was agreed."""
+
+    @property
+    def name(self) -> str:
+        return self.what if self.goal is None else f"{self.what} (goal {self.goal:g} ×)"
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Row:
                 *(first if place == 0 else ("", "", "")),
                 number(floor.value),
                 f"{number(floor.ratio)} ×" if math.isfinite(floor.ratio) else "",
-                floor.what,
+                floor.name,
             )
             for place, floor in enumerate(self.floors)
         ]

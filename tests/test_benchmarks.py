@@ -5,25 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
+from motor.motor_asyncio import AsyncIOMotorClient
 
-from benchmarks import feed
+from benchmarks import cold, corpus, feed, stores
 from benchmarks.audience import audience
 from benchmarks.chat import chat, targets
 from benchmarks.feed_delivery import deliveries
 from benchmarks.feed_opens import opens
 from benchmarks.provider import question
 from benchmarks.report import Floor, Row, number
-from benchmarks.samples import EveryConversation, Growing, ended_turn
+from benchmarks.samples import (
+    ENDED_TURNS_A_CONVERSATION,
+    EveryConversation,
+    Growing,
+    ended_turn,
+    new_turn,
+)
 from benchmarks.servers import module
 from benchmarks.stampede import PROCESSES, stampedes
 from benchmarks.timing import Timings, compare, percentile
 from benchmarks.tokens import WIDTH, Received, stamped
 from benchmarks.users import DirectUser, RelayUser
-from memory.records import Position, messages_of
+from embedded.store import EmbeddedStore
+from memory.records import Position, Turn, messages_of
+from mongo.collections import CONVERSATION_INDEXES, TURN_INDEXES
+from mongo.store import MongoStore
+from tests.support.mongod import Mongod, require_mongod
 from tests.support.redis_server import redis_server_binary
 
 
@@ -111,6 +123,13 @@ def test_a_row_shows_each_floor_and_keeps_its_columns() -> None:
     assert first.index("0.25") + len("0.25") == second.index("1,300") + len("1,300")
 
 
+def test_a_row_names_the_goal_of_a_ratio_where_there_is_one() -> None:
+    floors = (Floor("plain", 1.0, 2.0, goal=2.5), Floor("other", 1.0, 2.0))
+    first, second = Row("turn", "µs", 2.0, floors).lines()
+    assert first.endswith("2 ×  plain (goal 2.5 ×)")
+    assert second.endswith("2 ×  other")
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -175,6 +194,67 @@ async def test_a_server_that_loses_or_doubles_a_token_is_found_out() -> None:
         answer = await user.ask(6)
         await user.close()
     assert (answer.lost, answer.doubled) == (1, 1)
+
+
+async def test_a_cold_load_is_timed_beside_each_plain_query(tmp_path: Path) -> None:
+    path, turns = tmp_path / "store.db", 2 * ENDED_TURNS_A_CONVERSATION
+    store = EmbeddedStore(path)
+    await store.connect()
+    try:
+        corpus.fill_embedded(path, turns)
+        with corpus.plain_sqlite_queries(path) as queries:
+            seconds = await cold.loads(store, queries, turns, 7)
+            assert [len(each) for each in seconds.values()] == [7, 7, 7]
+        with pytest.raises(AssertionError, match="lacks turns"):
+            await cold.loads(store, {"the plain query": _nothing}, turns, 1)
+    finally:
+        await store.close()
+
+
+async def _nothing(conversation_id: str) -> list[object]:
+    return []
+
+
+async def test_mongodb_is_filled_as_a_store_fills_it(tmp_path: Path) -> None:
+    require_mongod()
+    turns = 2 * ENDED_TURNS_A_CONVERSATION
+    with Mongod(tmp_path / "mongod") as server:
+        corpus.fill_mongodb(server.uri, "cold", turns)
+        with server.client() as client:
+            database = client["cold"]
+            assert database["turns"].count_documents({}) == turns
+            indexes = {*database["turns"].index_information()}
+            indexes |= {*database["conversations"].index_information()}
+        made = [each.document["name"] for each in [*TURN_INDEXES, *CONVERSATION_INDEXES]]
+        assert indexes == {"_id_", *made}
+        store, client = MongoStore(server.uri, "cold"), AsyncIOMotorClient(server.uri)
+        await store.connect()
+        try:
+            queries = {"the plain query": corpus.plain_mongodb_query(client["cold"])}
+            seconds = await cold.loads(store, queries, turns, 5)
+        finally:
+            await store.close()
+            client.close()
+    assert [len(each) for each in seconds.values()] == [5, 5]
+
+
+async def test_together_or_alone_as_many_turns_are_inserted(tmp_path: Path) -> None:
+    inserted: list[Turn] = []
+
+    async def insert(turn: Turn) -> None:
+        inserted.append(turn)
+
+    for drive in (stores.together, stores.alone):
+        await drive(insert)()
+    assert len({turn.id for turn in inserted}) == 2 * stores.AT_ONCE
+    store = EmbeddedStore(tmp_path / "store.db")
+    await store.connect()
+    try:
+        with corpus.plain_sqlite_insert(tmp_path / "store.db") as plain:
+            await plain(turn := new_turn("c"))
+        assert await store.turns.get("c", turn.id) == turn
+    finally:
+        await store.close()
 
 
 async def test_every_server_of_the_chat_benchmark_gives_every_token() -> None:

@@ -52,6 +52,13 @@ class Send:
     """The message that an edit replaces; the turn whose answer is made anew."""
     refused: str | None = None
     """The code of the error it was answered with, for good: what it rewrites was rewritten."""
+    tab: str = ""
+    """The name of the one that called; none where all of a user's tabs did at once."""
+
+    @property
+    def is_spooled(self) -> bool:
+        """Acknowledged while the permanent store was away, so before it had a place there."""
+        return self.answer.get("durability") == "spooled"
 
     @property
     def turn_id(self) -> str | None:
@@ -90,6 +97,26 @@ class KeptTurn:
 
 
 @dataclass
+class Hot:
+    """A conversation's three keys as Redis holds them: read key by key, not through the memory,
+    which would mend them. Each is None where its key is missing."""
+
+    messages: list[Shape] | None = None
+    notes: str | None = None
+    """The summary's text, "" where there is none yet."""
+    counted: int | None = None
+    revision: int = 0
+    unreadable: str = ""
+    """Why one of them can't be read, if one can't."""
+
+    @property
+    def missing(self) -> list[str]:
+        """The names of the keys that are not there."""
+        values = {"messages": self.messages, "summary": self.notes, "turns": self.counted}
+        return [name for name, value in values.items() if value is None]
+
+
+@dataclass
 class Kept:
     """A conversation as the permanent store, the history call and the memory have it."""
 
@@ -107,6 +134,10 @@ class Kept:
     """The summary."""
     remembered_notes: str = ""
     """The same, read through the memory."""
+    found: Hot = field(default_factory=Hot)
+    """Redis when all was healed and quiet, before anybody read the conversation for this."""
+    hot: Hot = field(default_factory=Hot)
+    """Redis after it was read, so when whatever reading mends was mended."""
 
     @property
     def current(self) -> list[KeptTurn]:
@@ -130,6 +161,8 @@ class Evidence:
     kept: list[Kept] = field(default_factory=list)
     prompts: list[list[Shape]] = field(default_factory=list)
     """The messages of each request for an answer, in OpenAI's form."""
+    faults: dict[str, int] = field(default_factory=dict)
+    """How often what was done by the saboteur."""
     immortal: list[str] = field(default_factory=list)
     """Redis keys without a TTL."""
     logs: dict[str, str] = field(default_factory=dict)

@@ -7,14 +7,16 @@ from contextlib import suppress
 
 import redis
 
-from memory import RedisConversationMemory
+from memory import RedisConversationMemory, entries
+from memory.keys import conversation_keys
 from memory.records import Message, Turn, answer_of, question_of
 from mongo.documents import turn_record
 from mongo.store import MongoStore
 from server.feed.keys import feed_keys
 from server.protocol import message_shape
-from tests.chaos.checker import ENDED, LATEST
-from tests.chaos.evidence import Evidence, Kept, KeptTurn, Shape
+from tests.chaos.checker import ENDED
+from tests.chaos.evidence import Evidence, Hot, Kept, KeptTurn, Shape
+from tests.chaos.hot import LATEST, condition, has_old_summary
 from tests.chaos.user import User
 from tests.chaos.world import DATABASE, World
 from tests.support.wait import wait_until
@@ -28,6 +30,7 @@ async def gather(
     conversation_id: str,
 ) -> Kept:
     """Raises ``NotFound``."""
+    found = look(world.redis.port, conversation_id)
     turns = _all_turns(world, conversation_id)
     user_id = turns[0].user_id if turns else ""
     standing = await store.load(conversation_id, 1)
@@ -40,6 +43,7 @@ async def gather(
         remembered=[],
         counted=None,
         notes=standing.summary.text if standing.summary else "",
+        found=found,
     )
     right = [message["id"] for message in kept.messages][-LATEST:]
     shown: list[Message] = []
@@ -50,15 +54,37 @@ async def gather(
         transcript = await memory.read(conversation_id, at_least=position)
         shown = transcript.messages
         kept.remembered_notes = transcript.summary.text if transcript.summary else ""
-        with redis.Redis(port=world.redis.port) as client:
-            counter = client.get(f"conversation:turns:{conversation_id}")
-        kept.counted = None if counter is None else int(counter)
+        kept.hot = look(world.redis.port, conversation_id)
+        kept.counted = kept.hot.counted
         return [message.id for message in shown] == right and kept.counted == position.answers
 
     with suppress(AssertionError):  # the checker says what differs
         await wait_until(agrees, "the memory agrees", timeout=10, interval=0.2)
     kept.remembered = [message_shape(conversation_id, message) for message in shown]
     return kept
+
+
+def look(port: int, conversation_id: str) -> Hot:
+    """What Redis has of it at one moment."""
+    keys = conversation_keys(conversation_id)
+    with redis.Redis(port=port) as client, client.pipeline(transaction=True) as pipeline:
+        pipeline.lrange(keys.messages, 0, -1).get(keys.summary).get(keys.turns)
+        try:
+            messages, summary, counted = pipeline.execute()
+        except redis.ResponseError as error:  # of another type
+            return Hot(unreadable=str(error))
+    hot = Hot()
+    try:
+        if messages:  # an empty list is no key
+            known = entries.decode_messages(messages)
+            hot.messages = [message_shape(conversation_id, message) for message in known]
+        if summary is not None:
+            notes, hot.revision = entries.decode_summary(summary)
+            hot.notes = notes.text if notes else ""
+        hot.counted = None if counted is None else entries.decode_turns(counted)
+    except entries.Poison as poison:
+        hot.unreadable = f"{poison}: {[*messages[-1:], summary, counted]}"
+    return hot
 
 
 def shared_logs(world: World, people: list[User]) -> dict[str, str]:
@@ -113,6 +139,7 @@ def count(evidence: Evidence, people: list[User]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for send in evidence.sends:
         counts["acknowledged"] += bool(send.answer)
+        counts["spooled"] += send.is_spooled
         if send.call != "message:send":
             counts[f"{send.call} {'refused' if send.refused else 'done'}"] += 1
     for stop in evidence.stops:
@@ -128,7 +155,10 @@ def count(evidence: Evidence, people: list[User]) -> Counter[str]:
                 if "recovery" in seen.payload:
                     counts[str(seen.payload["recovery"])] += 1
                 counts["snapshots on the way"] += seen.name == "conversation:snapshot"
+                counts["numbers told later"] += seen.name == "message:stored"
     for kept in evidence.kept:
+        counts[f"{condition(kept)} in Redis"] += 1
+        counts["older summary in Redis"] += has_old_summary(kept, kept.hot)
         for turn in kept.turns:
             counts[turn.status if turn.error is None else f"failed as {turn.error}"] += 1
             counts["taken over"] += turn.attempt > 1

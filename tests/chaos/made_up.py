@@ -7,7 +7,18 @@ from copy import deepcopy
 from typing import Any
 
 from tests.chaos.checker import check
-from tests.chaos.evidence import END, OPENED, SETTLED, Evidence, Kept, KeptTurn, Seen, Send, Shape
+from tests.chaos.evidence import (
+    END,
+    OPENED,
+    SETTLED,
+    Evidence,
+    Hot,
+    Kept,
+    KeptTurn,
+    Seen,
+    Send,
+    Shape,
+)
 from tests.chaos.model import note_on
 from tests.chaos.versions import Versions
 
@@ -32,13 +43,13 @@ class Feed:
         self.number += 1
         self._add(name, cursor=f"e-{self.number}", **fields)
 
-    def answered(self, turn: KeptTurn) -> None:
+    def answered(self, turn: KeptTurn, shown: Shape | None) -> None:
         assert turn.answer is not None
         question, answer = turn.question["content"], turn.answer["content"]
         self.event("turn:started", turn_id=turn.id, attempt=1, message_id=turn.question["id"])
         for index, text in enumerate((answer.removesuffix(question), question)):
             self.event("turn:delta", turn_id=turn.id, attempt=1, index=index, text=text)
-        self.event("turn:completed", turn_id=turn.id, message=turn.answer)
+        self.event("turn:completed", turn_id=turn.id, message=shown)
 
     def _add(self, name: str, **payload: Any) -> None:
         self.seen.append(Seen(1, name, {"conversation_id": CONVERSATION, **payload}))
@@ -53,6 +64,21 @@ class Story:
         self.sends: list[Send] = []
         self.prompts: list[list[Shape]] = []
         self._asked: Counter[str] = Counter()
+        self._is_store_away = False
+        self._unstored: list[Shape] = []
+
+    def lose_the_store(self) -> Story:
+        """What is asked from now on is spooled."""
+        self._is_store_away = True
+        return self
+
+    def find_the_store(self) -> Story:
+        """What was spooled is stored, and told so in its order."""
+        self._is_store_away = False
+        for message in self._unstored:
+            self.feed.event("message:stored", message_id=message["id"], seq=message["seq"])
+        self._unstored = []
+        return self
 
     def ask(self, content: str) -> Story:
         return self._turn("message:send", content, len(Versions(self.turns).current) + 1)
@@ -84,21 +110,28 @@ class Story:
             ids = [message["id"] for message in Versions(self.turns).gone_messages(turn)]
             self.feed.event("message:removed", message_ids=ids)
         if asks:
-            self.feed.event("message:created", message=question)
-        self.feed.answered(turn)
+            self.feed.event("message:created", message=self._shown(question))
+        self.feed.answered(turn, self._shown(answer))
+        if self._is_store_away:
+            self._unstored += turn.messages
         self._acknowledge(turn, call, gone[0] if gone else None)
         self._prompt(turn, versions.current[: place - 1])
         return self
+
+    def _shown(self, message: Shape) -> Shape:
+        return {**message, "seq": None} if self._is_store_away else message
 
     def _acknowledge(self, turn: KeptTurn, call: str, old: KeptTurn | None) -> None:
         shape = {"id": turn.id, "conversation_id": CONVERSATION}
         answer: Shape = {"turn": {**shape, "message_id": turn.question["id"]}}
         key, rewrites = turn.id, old.id if old else None
         if turn.asks:
-            answer |= {"conversation_id": CONVERSATION, "message": turn.question}
+            answer |= {"conversation_id": CONVERSATION, "message": self._shown(turn.question)}
+            answer["durability"] = "spooled" if self._is_store_away else "permanent"
             key, rewrites = turn.question["id"], old.question["id"] if old else None
         send = Send(key, turn.question["content"], 2 * turn.n, call=call, rewrites=rewrites)
         send.tries, send.acknowledged, send.connection = 1, 2 * turn.n + 1, 1
+        send.tab = "reader"
         send.answer = deepcopy(answer)
         self.sends.append(send)
 
@@ -120,6 +153,9 @@ class Story:
             for turn in kept.current[:1]
             if turn.answer is not None
         )
+        kept.found = Hot(deepcopy(kept.messages), kept.notes, kept.counted)
+        kept.found.revision = kept.current[-1].revision
+        kept.hot = deepcopy(kept.found)
         seen = deepcopy([*self.feed.seen, Seen(1, SETTLED, {}), Seen(1, END, {})])
         return Evidence(
             answer_to,

@@ -16,8 +16,10 @@ SURELY_REMEMBERED = 12
 class Asked:
     """Who may have asked a question: one turn, or some where its answer was made anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, spooled: set[str]) -> None:
         self.turns: list[tuple[Versions, KeptTurn]] = []
+        self.spooled = spooled
+        """The turns that were acknowledged before they were stored."""
         self.requests = 0
 
     def by_request(self, number: int) -> list[tuple[Versions, KeptTurn]]:
@@ -31,7 +33,8 @@ class Asked:
 
 
 def check_prompts(evidence: Evidence) -> Iterator[str]:
-    asked: defaultdict[str, Asked] = defaultdict(Asked)
+    spooled = {str(send.turn_id) for send in evidence.sends if send.is_spooled}
+    asked: defaultdict[str, Asked] = defaultdict(lambda: Asked(spooled))
     for kept in evidence.kept:
         versions = Versions(kept.turns)
         for turn in kept.turns:
@@ -57,7 +60,9 @@ def _wrong_prompt(prompt: list[Shape], history: list[Shape], about: Asked) -> li
     least: list[str] | None = None
     for versions, turn in about.by_request(about.requests):
         for before in _transcripts(versions, turn, about.requests):
-            wrong = [*_history(history, before, turn), *_notes_in_prompt(prompt, before, turn)]
+            is_spooled = turn.id in about.spooled
+            wrong = [*_history(history, before, turn, is_spooled)]
+            wrong += _notes_in_prompt(prompt, before, turn)
             if not wrong:
                 return []
             if least is None or len(wrong) < len(least):
@@ -78,8 +83,11 @@ def _transcripts(versions: Versions, turn: KeptTurn, request: int) -> Iterator[l
                 yield versions.after(n)[:answered]
 
 
-def _history(history: list[Shape], before: list[KeptTurn], turn: KeptTurn) -> Iterator[str]:
-    """Before the question stand the latest answered exchanges before it, each once."""
+def _history(
+    history: list[Shape], before: list[KeptTurn], turn: KeptTurn, is_spooled: bool
+) -> Iterator[str]:
+    """Before the question stand the latest answered exchanges before it, each once. Where the
+    store was away some may be lacking: another server accepted them, or memory was lost."""
     right = []
     for earlier in before:
         if earlier.answer is not None and earlier.answer["content"]:
@@ -95,7 +103,11 @@ def _history(history: list[Shape], before: list[KeptTurn], turn: KeptTurn) -> It
     asked = {each.question["content"] for each in before}
     for text in questions.keys() - asked - {turn.question["content"]}:
         yield f"untimely in prompt: {text!r} stood not before {where}"
-    if found != right[len(right) - len(found) :]:
+    if is_spooled:
+        rest = iter(right)
+        if not all(message in rest for message in found):
+            yield f"wrong prompt: that of {where} has {found[-4:]}, out of {right[-4:]}"
+    elif found != right[len(right) - len(found) :]:
         yield f"wrong prompt: that of {where} has {found[-4:]}, not {right[-4:]}"
     elif len(found) < min(len(right), 2 * SURELY_REMEMBERED):
         yield f"forgotten: the prompt of {where} has {len(found)} of {len(right)} messages"

@@ -134,6 +134,7 @@ async def _play(
         talks = [playing.create_task(user.converse(conversations, until)) for user in people]
     evidence.mishaps += saboteur.mishaps + [line for talk in talks for line in talk.result()]
     evidence.sends = [send for user in people for send in user.sends]
+    evidence.faults = dict(saboteur.faults)
     evidence.stops = [stop for user in people for stop in user.stops]
     store = MongoStore(world.mongod.uri, DATABASE)
     await store.connect()

@@ -8,11 +8,21 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 
+import aiohttp
 import redis
 
+from tests.chaos.redis_faults import RedisFaults
 from tests.chaos.tab import Tab
 from tests.chaos.world import LEASE_SECONDS, Node, World
+from tests.support.health import metric
+
+# A server in whose spool there is something may be down for some seconds.
+DRAINED_SECONDS = 20.0
+
+# By then every server uses a Redis that is back.
+NOTICED_SECONDS = 1.0
 
 Fault = Callable[[random.Random], Awaitable[None]]
 
@@ -21,7 +31,9 @@ class Saboteur:
     """Every fault is healed by itself, so when ``work`` returns the world is whole again.
 
     Lanes work side by side: at most one fault at a time each on the servers, their ways to Redis,
-    Redis itself, MongoDB and the clients, so that they meet one another.
+    Redis itself, MongoDB and the clients, so that they meet one another. But for one pair: while
+    MongoDB is away, servers see each other by Redis alone, and without that may do work twice, as
+    the contract says. What then must hold is tested one by one; here one waits for the other.
     """
 
     def __init__(self, world: World, tabs: Sequence[Tab], seed: int) -> None:
@@ -32,6 +44,8 @@ class Saboteur:
         self._tabs = tabs
         self._seed = seed
         self._began = 0.0
+        self._stores = asyncio.Lock()
+        """Held while one of the stores, or a way to it, is broken."""
 
     async def work(self, seconds: float, *, calm: bool = False) -> None:
         """``calm``: nothing but clients' connections is broken."""
@@ -61,17 +75,24 @@ class Saboteur:
             self._kill_commands: 2,
             self._delete_some_keys: 3,
         }
-        mongo = {self._kill_mongod: 1, self._freeze_mongod: 2}
+        more = RedisFaults(self._world.redis, self._world.redis_folder, self._note)
+        redis_faults |= more.weighed()
+        mongo = {self._kill_mongod: 2, self._freeze_mongod: 4, self._take_mongod_away: 1}
         await asyncio.gather(
             self._lane("servers", servers, (1, 6), seconds),
-            self._lane("ways", ways, (1, 6), seconds),
-            self._lane("redis", redis_faults, (0.5, 5), seconds),
-            self._lane("mongod", mongo, (5, 15), seconds),
+            self._lane("ways", ways, (1, 6), seconds, self._stores),
+            self._lane("redis", redis_faults, (0.5, 5), seconds, self._stores),
+            self._lane("mongod", mongo, (5, 15), seconds, self._stores),
             clients,
         )
 
     async def _lane(
-        self, name: str, faults: dict[Fault, int], gap: tuple[float, float], seconds: float
+        self,
+        name: str,
+        faults: dict[Fault, int],
+        gap: tuple[float, float],
+        seconds: float,
+        alone: asyncio.Lock | None = None,
     ) -> None:
         rng = random.Random(f"{self._seed} {name}")
         while True:
@@ -79,7 +100,24 @@ class Saboteur:
             if time.monotonic() - self._began > seconds:
                 return
             fault = rng.choices(list(faults), list(faults.values()))[0]
-            await fault(random.Random(rng.random()))
+            async with alone or nullcontext():
+                if name == "mongod":
+                    await asyncio.sleep(NOTICED_SECONDS)
+                await fault(random.Random(rng.random()))
+                if name == "mongod":
+                    await self._until_drained()
+
+    async def _until_drained(self) -> None:
+        """Also those of servers that are down at the moment."""
+        end = time.monotonic() + DRAINED_SECONDS
+        for node in self._world.nodes:
+            while time.monotonic() < end:
+                try:
+                    if await metric(node.app, "mnemosio_turns_spooled") == 0:
+                        break
+                except (OSError, TimeoutError, aiohttp.ClientError):
+                    pass  # it is down, or frozen
+                await asyncio.sleep(0.3)
 
     def _note(self, fault: str, what: str = "") -> None:
         self.faults[fault] += 1
@@ -218,6 +256,20 @@ class Saboteur:
         self._world.mongod.pause()
         await asyncio.sleep(pause)
         self._world.mongod.resume()
+
+    async def _take_mongod_away(self, rng: random.Random) -> None:
+        """For longer than anything waits for it."""
+        away, is_frozen = rng.uniform(6, 12), rng.random() < 0.5
+        how = "frozen" if is_frozen else "killed"
+        self._note("mongod away for long", f": {how}, for {away:.1f} s")
+        if is_frozen:
+            self._world.mongod.pause()
+            await asyncio.sleep(away)
+            self._world.mongod.resume()
+        else:
+            await asyncio.to_thread(self._world.mongod.kill)
+            await asyncio.sleep(away)
+            await asyncio.to_thread(self._world.mongod.start)
 
     # Clients
 

@@ -204,7 +204,9 @@ def test_a_question_answered_anew_more_often_than_asked_is_named(evidence: Evide
 
 @pytest.mark.parametrize("where", ["notes", "remembered_notes"])
 def test_notes_on_what_was_superseded_are_named(evidence: Evidence, where: str) -> None:
-    setattr(evidence.kept[0], where, "first№1 second№1")
+    kept = evidence.kept[0]
+    setattr(kept, where, "first№1 second№1")
+    kept.found.notes = kept.hot.notes = kept.notes
     assert kinds(evidence) == {"wrong notes"}
 
 

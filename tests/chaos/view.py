@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.chaos.evidence import BEGUN, OPENED, Kept, Seen, Shape
+from tests.chaos.spooling import in_order, is_as_told
 from tests.chaos.versions import Versions
 
 ENDS = {"turn:completed": "completed", "turn:stopped": "stopped", "turn:failed": "failed"}
@@ -47,12 +48,18 @@ class View:
         self._pictures = pictures
         self._reader = reader
         self._turns = {turn.id: turn for turn in kept.turns}
+        self._places = {
+            message["id"]: message["seq"] for turn in kept.turns for message in turn.messages
+        }
         self._versions = Versions(kept.turns)
         self._findings = findings
         self._connection = -1
         self._epoch: str | None = None
         self._number = 0
         self._messages: dict[int, Shape] = {}
+        """By seq."""
+        self._unnumbered: dict[str, Shape] = {}
+        """By id, in the order in which they came: what is not stored yet."""
         self._live: dict[str, Live] = {}
 
     @property
@@ -62,6 +69,8 @@ class View:
 
     def compare(self, kept: Kept, when: str) -> None:
         """Held against the store, from the first message it knows of."""
+        for message in self._unnumbered.values():
+            self._wrong("no number", f"{when}: {message}")
         first = min(self._messages, default=0)
         right = {message["seq"]: message for message in kept.messages if message["seq"] >= first}
         for seq in sorted(right.keys() | self._messages.keys()):
@@ -108,7 +117,12 @@ class View:
         self._epoch, self._number = epoch, number
 
     def _hold_to_the_others(self) -> None:
-        """At one cursor all readers believe the same, whatever way they came there."""
+        """At one cursor all readers believe the same, whatever way they came there.
+
+        While something is not stored yet that is left out: a snapshot may know its number before
+        the feed tells it."""
+        if self._unnumbered:
+            return
         latest = sorted(self._messages.items())[-PICTURED:]
         messages = [(seq, each["id"], each["content"], each["status"]) for seq, each in latest]
         live = {turn_id: live.picture for turn_id, live in self._live.items()}
@@ -133,14 +147,17 @@ class View:
 
     def _begin_anew(self, epoch: str, number: int, snapshot: Shape) -> None:
         # It may show an earlier moment than another server did: this one may be cut off from it.
+        is_later = epoch == self._epoch and number >= self._number
         self._epoch, self._number = epoch, number
-        places = [message["seq"] for message in snapshot["messages"]]
-        if places != sorted(set(places)):
-            self._wrong("bad snapshot", f"its messages are {places}")
-        known, shown = self._messages, {each["seq"]: each for each in snapshot["messages"]}
-        self._hold_to_one_version(snapshot)
-        self._hold_to_what_was_told(known, shown)
+        messages = snapshot["messages"]
+        if not in_order(messages):
+            self._wrong("bad snapshot", f"its messages are {[each['seq'] for each in messages]}")
+        shown = {each["seq"]: each for each in messages if each["seq"] is not None}
+        self._hold_to_one_version(shown)
+        self._hold_to_what_was_told(self._messages, shown)
+        self._hold_to_what_is_not_stored(messages, is_later)
         self._messages = shown
+        self._unnumbered = {each["id"]: each for each in messages if each["seq"] is None}
         self._live = {}
         for turn in snapshot["turns"]:
             live = Live(turn["attempt"], turn["text"], turn["next_index"])
@@ -155,9 +172,8 @@ class View:
         turn = self._turns.get(message["turn_id"])
         return turn.n if turn else 0
 
-    def _hold_to_one_version(self, snapshot: Shape) -> None:
+    def _hold_to_one_version(self, shown: dict[int, Shape]) -> None:
         """All of it stood in the transcript at one moment: right after its latest turn came."""
-        shown = {message["seq"]: message for message in snapshot["messages"]}
         at = self._versions.after(self._accepted(shown))
         for seq, message in shown.items():
             place = (seq + 1) // 2
@@ -178,11 +194,26 @@ class View:
             elif seq >= first and seq not in shown:
                 self._wrong("forgetful snapshot", f"{message} is not in {sorted(shown)[-6:]}")
 
+    def _hold_to_what_is_not_stored(self, messages: list[Shape], is_later: bool) -> None:
+        """It is the same when it is shown again, with a number or still without. A log that began
+        anew, on a server that does not have it, may show it later."""
+        shown = {message["id"]: message for message in messages}
+        accepted = self._accepted({each["seq"]: each for each in messages if each["seq"]})
+        for message_id, message in self._unnumbered.items():
+            by = self._versions.removed_by.get(message["turn_id"])
+            now = shown.get(message_id)
+            if now is not None and not is_as_told(message, now):
+                self._wrong("second answer", f"{now} was {message}")
+            elif now is None and is_later and (by is None or by.n > accepted):
+                self._wrong("forgetful snapshot", f"{message}, not stored yet, is not in it")
+
     # Events
 
     def _apply(self, name: str, payload: Shape) -> None:
         if name == "message:created":
             self._created(payload["message"])
+        elif name == "message:stored":
+            self._stored(payload["message_id"], payload["seq"])
         elif name == "message:removed":
             self._removed(payload["message_ids"])
         elif name == "turn:queued":
@@ -195,13 +226,44 @@ class View:
             self._ended(name, payload)
 
     def _created(self, message: Shape) -> None:
-        latest = max((seq for seq in self._messages if seq % 2), default=message["seq"] - 2)
-        if message["seq"] in self._messages:
-            self._wrong("doubled message", f"{message['seq']} was told twice")
-        elif message["seq"] != latest + 2:
-            self._wrong("out of order", f"question {message['seq']} follows {latest}")
-        self._messages[message["seq"]] = message
+        seq = message["seq"]
+        if message["id"] in self._unnumbered:
+            self._wrong("doubled message", f"{message} was told before, without a number")
+        elif seq is not None:
+            self._follows(seq)
+        self._keep(message)
         self._live[message["turn_id"]] = Live(0)
+
+    def _follows(self, seq: int) -> None:
+        """The place of a question that is told. Places that are passed over belong to such as are
+        not known to be stored yet."""
+        latest = max((seq for seq in self._messages if seq % 2), default=seq - 2)
+        waiting = sum(each["role"] == "user" for each in self._unnumbered.values())
+        if seq in self._messages:
+            self._wrong("doubled message", f"{seq} was told twice")
+        elif seq not in range(latest + 2, latest + 3 + 2 * waiting, 2):
+            self._wrong("out of order", f"question {seq} follows {latest}")
+
+    def _keep(self, message: Shape) -> None:
+        if message["seq"] is None:
+            self._unnumbered[message["id"]] = message
+        else:
+            self._messages[message["seq"]] = message
+
+    def _stored(self, message_id: str, seq: int) -> None:
+        message = self._unnumbered.pop(message_id, None)
+        known = self._messages.get(seq)
+        if message is None:
+            # A snapshot may have known it first.
+            if known is None or known["id"] != message_id:
+                self._wrong("stray number", f"{seq} of {message_id}, at {seq} is {known}")
+            return
+        if known is not None:
+            self._wrong("doubled message", f"{message} is stored at {seq}, where {known} is")
+        if self._places.get(message_id) != seq:
+            place = self._places.get(message_id)
+            self._wrong("told is not kept", f"{message_id} is stored at {seq}, kept at {place}")
+        self._messages[seq] = {**message, "seq": seq}
 
     def _removed(self, ids: list[str]) -> None:
         """Exactly what one turn took out, and so all that was known from its place on."""
@@ -217,6 +279,8 @@ class View:
             message = self._messages.pop(seq)
             if message["id"] not in ids:
                 self._wrong("wrong removal", f"{message} stands after {first}, and was left")
+        for message_id in ids:
+            self._unnumbered.pop(message_id, None)
         for gone in self._versions.removed[turn_id]:
             if self._live.pop(gone.id, None) is not None:
                 self._wrong("no outcome told", f"turn {gone.n} was removed before it ended")
@@ -225,9 +289,9 @@ class View:
 
     def _waits(self, turn_id: str, message_id: str) -> None:
         """A question that is answered anew belongs to that turn from now on."""
-        for seq, message in self._messages.items():
+        for message in [*self._messages.values(), *self._unnumbered.values()]:
             if message["id"] == message_id and message["turn_id"] != turn_id:
-                self._messages[seq] = {**message, "turn_id": turn_id}
+                self._keep({**message, "turn_id": turn_id})
 
     def _started(self, payload: Shape) -> None:
         turn_id, attempt = payload["turn_id"], payload["attempt"]
@@ -256,10 +320,10 @@ class View:
         if live is None:
             self._wrong("second answer", f"{name} of {turn_id}, which is not open")
         kept = self._turns.get(turn_id)
-        if kept is None or kept.status != ENDS[name] or kept.answer != message:
+        if kept is None or kept.status != ENDS[name] or not is_as_told(message, kept.answer):
             self._wrong("told is not kept", f"{name} with {message}, kept is {kept}")
         if message is not None:
-            self._messages[message["seq"]] = message
+            self._keep(message)
         said = message["content"] if message is not None else ""
         # What an edit superseded before its server could end it keeps nothing, and goes at once.
         is_lost = kept is not None and kept.superseded and message is None

@@ -110,7 +110,7 @@ class World:
         self.folder = folder
         self.provider = Provider()
         self.provider.respond = Model().respond
-        at = folder / "redis"
+        at = self.redis_folder = folder / "redis"
         at.mkdir()
         # Its own folder for the copies; DEBUG, because that is how it is made to hang by itself.
         self.redis = RedisServer("--dir", str(at), "--enable-debug-command", "local")

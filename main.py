@@ -25,10 +25,12 @@ from memory.errors import RememberingError
 from mongo.store import MongoStore
 from server import __version__, logs
 from server.chat_server import CannotListen, ChatServer, Limits
+from server.guest_secrets import GuestSecrets
 from server.identity import Identity
 from server.settings import Settings, SettingsError, load_settings
-from server.stores import Store
 from server.turns.slot import Slot, SlotError
+from spool.store import SpooledStore
+from stores.contract import Store
 
 log = logging.getLogger("mnemosio")
 
@@ -62,7 +64,7 @@ async def serve(settings: Settings) -> None:
         slot.take()
         started.callback(slot.release)
 
-        store = make_store(settings)
+        store = make_store(settings, slot)
         await store.connect()
         started.push_async_callback(store.close)
 
@@ -74,17 +76,22 @@ async def serve(settings: Settings) -> None:
         )
         await memory.connect()
         started.push_async_callback(memory.close)
+        if isinstance(store, SpooledStore):
+            store.look_in(memory.peek)
         for warning in await memory.warnings():
             log.warning(warning)
 
         agent = make_agent(settings, memory)
         started.push_async_callback(agent.close)
 
+        guests = await make_guest_secrets(settings, store)
+        identity = make_identity(settings, guests)
         server = ChatServer(
             store=store,
             memory=memory,
             agent=agent,
-            identity=await make_identity(settings, store),
+            identity=identity,
+            guests=guests,
             slot=slot,
             limits=Limits(
                 message_chars=settings.max_message_chars,
@@ -99,6 +106,8 @@ async def serve(settings: Settings) -> None:
             page=PAGE,
         )
         started.push_async_callback(server.close)
+        if isinstance(store, SpooledStore):
+            store.on_drained = server.returns.drained
         port = await server.start(settings.host, settings.port)
 
         settle_garbage_collector()
@@ -113,9 +122,23 @@ async def serve(settings: Settings) -> None:
         await server.drain(settings.drain_grace_seconds)
 
 
-def make_store(settings: Settings) -> Store:
+def make_store(settings: Settings, slot: Slot) -> Store:
     if settings.mongodb_uri:
-        return MongoStore(settings.mongodb_uri, settings.mongodb_database)
+        mongo = MongoStore(
+            settings.mongodb_uri,
+            settings.mongodb_database,
+            on_change=lambda away: store.changed(away),
+        )
+        store = SpooledStore(
+            mongo,
+            data_dir=settings.data_dir,
+            slot=slot.folder,
+            slot_id=slot.id,
+            owner=slot.owner,
+            lease_ms=int(settings.turn_lease_seconds * 1000),
+            redis_url=settings.redis_url,
+        )
+        return store
     return EmbeddedStore(settings.data_dir / "mnemosio.db")
 
 
@@ -137,14 +160,20 @@ def make_agent(settings: Settings, memory: RedisConversationMemory) -> ChatAgent
     )
 
 
-async def make_identity(settings: Settings, store: Store) -> Identity:
-    guest_secret = None
-    if settings.auth_allow_guests:
-        given = settings.guest_secret
-        guest_secret = given.get_secret_value() if given else await store.secret("guest")
+async def make_guest_secrets(settings: Settings, store: Store) -> GuestSecrets | None:
+    """None where there are no guests, or where their secret is given."""
+    if not settings.auth_allow_guests or settings.guest_secret:
+        return None
+    guests = GuestSecrets(store, settings.data_dir)
+    await guests.load()
+    return guests
+
+
+def make_identity(settings: Settings, guests: GuestSecrets | None) -> Identity:
     jwt_secret = settings.auth_jwt_secret
-    return Identity(
-        guest_secret=guest_secret,
+    given = settings.guest_secret if settings.auth_allow_guests else None
+    identity = Identity(
+        guest_secret=given.get_secret_value() if given else None,
         jwt_secret=jwt_secret.get_secret_value() if jwt_secret else None,
         jwks_url=settings.auth_jwks_url,
         public_key=settings.auth_jwt_public_key,
@@ -152,6 +181,9 @@ async def make_identity(settings: Settings, store: Store) -> Identity:
         issuer=settings.auth_jwt_issuer,
         leeway_seconds=settings.auth_jwt_leeway_seconds,
     )
+    if guests is not None:
+        identity.trust_guests_of(guests.current)
+    return identity
 
 
 def tell(

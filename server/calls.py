@@ -17,11 +17,11 @@ from server.deletion import Deletion
 from server.errors import Away, Internal, Invalid, Missing, as_call_error
 from server.feed.feeds import Feeds
 from server.feed.following import Opening
-from server.stores import ConversationStore, TurnStore
 from server.transport import Reply
 from server.turns.acceptance import Acceptance, Accepted, Place, first_conversation_id
 from server.turns.answering import Answering
 from server.turns.rewriting import Rewriting
+from stores.contract import ConversationStore, TurnStore
 
 log = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ def _accepted(accepted: Accepted, then: Callable[[], None]) -> Reply:
             "conversation_id": turn.conversation_id,
             "message": protocol.message_shape(turn.conversation_id, question_of(turn)),
             "turn": protocol.turn_shape(turn, as_accepted=True),
-            "durability": "permanent",
+            "durability": "spooled" if turn.spooled == "whole" else "permanent",
         },
         then=then,
     )

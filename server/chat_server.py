@@ -18,14 +18,16 @@ from server import http
 from server.calls import Calls
 from server.connections import Connection, Connections
 from server.deletion import Deletion
+from server.drained import Returns
 from server.feed.feeds import Feeds
+from server.feed.shown import Shown
 from server.feed.upkeep import Upkeep
+from server.guest_secrets import GuestSecrets
 from server.health import Health
 from server.identity import Identity
 from server.metrics import Metrics
 from server.sessions import Sessions
 from server.signals import Signals
-from server.stores import Store
 from server.tasks import Tasks
 from server.transport import Transport
 from server.turns.acceptance import Acceptance
@@ -33,11 +35,16 @@ from server.turns.answering import Answering
 from server.turns.leases import Leases
 from server.turns.rewriting import Rewriting
 from server.turns.slot import Slot
+from stores.contract import Store
 
 log = logging.getLogger(__name__)
 
 # Clients of a stopping server come back spread over this time, not all in one moment.
 RECONNECT_SPREAD_MS = 1000
+
+
+# How often the store is asked for the guests' secret where it was away at the start.
+SETTLE_SECONDS = 1.0
 
 
 class Memory(Protocol):
@@ -80,6 +87,7 @@ class ChatServer:
         memory: Memory,
         agent: Agent,
         identity: Identity,
+        guests: GuestSecrets | None,
         slot: Slot,
         limits: Limits,
         redis_url: str,
@@ -91,6 +99,8 @@ class ChatServer:
         self._store = store
         self._slot = slot
         self._page = page
+        self._identity = identity
+        self._guests = guests
         self.who = identity.description
         self._stack = AsyncExitStack()
         self._tasks = Tasks()
@@ -107,7 +117,7 @@ class ChatServer:
         self.feeds = Feeds(
             self.transport.deliver,
             store,
-            memory,
+            Shown(memory, store),
             redis_url=redis_url,
             server=slot.owner,
             said=lambda turn_id: self.answering.said(turn_id),
@@ -138,6 +148,7 @@ class ChatServer:
             answering=self.answering,
             signals=self.signals,
         )
+        self.returns = Returns(memory, self.feeds, self._forget)
         self._hear_signals()
         calls = self._calls(memory, limits)
         sessions = self._sessions(identity, limits)
@@ -200,6 +211,9 @@ class ChatServer:
             outcomes=lambda: self.answering.outcomes,
             feed_state=lambda: self.feeds.state,
             followed=lambda: len(self.feeds.followed()),
+            store_ok=lambda: self.health.store_ok,
+            spooled=lambda: self._store.spooled,
+            drained=lambda: self._store.drained,
         )
 
     def _sessions(self, identity: Identity, limits: Limits) -> Sessions:
@@ -219,6 +233,7 @@ class ChatServer:
         await self._store.turns.release(self._slot.id)
         self._stack.push_async_callback(self.feeds.close)
         await self.feeds.connect()
+        self._stack.push_async_callback(self.returns.close)
         if self.feeds.shared is not None:
             self.signals.connect(self.feeds.shared)
         self._stack.push_async_callback(self.signals.close)
@@ -235,6 +250,7 @@ class ChatServer:
             raise CannotListen(f"HOST {host}, PORT {port}: {reason}.") from error
         self._stack.push_async_callback(self._tasks.close)
         self._tasks.start(self.health.check_forever(), "health")
+        self._tasks.start(self._settle_guests(), "guests' secret")
         self._tasks.start(self.leases.renew_forever(), "lease renewal")
         self._tasks.start(self.leases.sweep_forever(), "turn sweep")
         self._tasks.start(self.deletion.sweep_forever(), "deletion sweep")
@@ -243,6 +259,15 @@ class ChatServer:
         self._tasks.start(self.upkeep.look_for_unheard_forever(), "feeds heard")
         self._tasks.start(self.upkeep.let_go_forever(), "feeds let go")
         return int(runner.addresses[0][1])
+
+    async def _settle_guests(self) -> None:
+        """Where the store was away at the start, its secret is still to be had."""
+        if (guests := self._guests) is None:
+            return
+        while True:
+            if await guests.settle(self._identity.trust_guests_of):
+                return
+            await asyncio.sleep(SETTLE_SECONDS)
 
     async def drain(self, grace: float) -> None:
         """No new work; running answers get ``grace`` seconds; the rest is let go for another

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-from server.locks import KeyedLocks
+from memory.locks import KeyedLocks
 
 
 class Connection:

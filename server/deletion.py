@@ -8,9 +8,9 @@ from typing import Protocol
 from memory.errors import Unavailable
 from server.feed.feeds import Feeds
 from server.signals import Signals
-from server.stores import ConversationStore
 from server.tasks import again_and_again
 from server.turns.answering import Answering
+from stores.contract import ConversationStore
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,8 @@ FEED_STATES = {
 class Store(Protocol):
     async def ping(self) -> None: ...
 
+    async def ping_spool(self) -> bool: ...
+
 
 class Memory(Protocol):
     @property
@@ -55,6 +57,7 @@ class Health:
         self._feed_state = feed_state
         self._changed = changed
         self._store_ok = True
+        self._can_spool = False
         self._told = self.status()
         self.draining = False
 
@@ -63,22 +66,30 @@ class Health:
         return {"memory": self._memory.state, "store": "ok" if self._store_ok else "down"}
 
     @property
+    def store_ok(self) -> bool:
+        return self._store_ok
+
+    @property
     def degraded(self) -> bool:
         return self.status() != {"memory": "redis", "store": "ok"}
 
     @property
     def ready(self) -> bool:
-        """Whether a new message can be accepted here now. Without Redis it can."""
-        return self._store_ok and not self.draining
+        """Whether a new message can be accepted here now. Without Redis it can; without the
+        permanent store, where there is a spool."""
+        return (self._store_ok or self._can_spool) and not self.draining
 
     def components(self) -> dict[str, str]:
         """As ``/readyz`` has it: the state of each part."""
         return {
             "redis": "ok" if self._memory.state == "redis" else "away: memory is in this process",
-            "store": "ok" if self._store_ok else "down",
+            "store": "ok" if self._store_ok else self._without_store(),
             "feed": "draining" if self.draining else FEED_STATES[self._feed_state()],
             "model": self._agent.state,
         }
+
+    def _without_store(self) -> str:
+        return "down: what is said is kept in this server's spool" if self._can_spool else "down"
 
     async def check(self) -> None:
         try:
@@ -89,6 +100,7 @@ class Health:
                     "The permanent store is away.",
                     extra={"action": "store_health", "error": str(error)},
                 )
+            self._can_spool = await self._store.ping_spool()
             self._store_ok = False
         else:
             if not self._store_ok:

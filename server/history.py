@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memory.records import Message, Turn, current, messages_of
-from server.stores import TurnStore
+from stores.contract import TurnStore
 
 
 async def page(

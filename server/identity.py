@@ -13,6 +13,8 @@ import logging
 import secrets
 import time
 import unicodedata
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -65,13 +67,17 @@ class Identity:
         leeway_seconds: float = 10.0,
     ) -> None:
         """``guest_secret`` None: no guests. ``public_key``: PEM; raises ``KeyRefused``."""
-        self._guest_key = _guest_key(guest_secret) if guest_secret else None
+        self._guest_keys = [_guest_key(guest_secret)] if guest_secret else []
         self._secret = _padded(jwt_secret) if jwt_secret else None
         self._key_set = KeySet(jwks_url) if jwks_url else None
         self._public_key = load_public_key(public_key) if public_key else None
         self._audience = audience
         self._issuer = issuer
         self._leeway = leeway_seconds
+
+    def trust_guests_of(self, secrets: Sequence[str]) -> None:
+        """From now on guests are signed with the first of these, and known by any."""
+        self._guest_keys = [_guest_key(secret) for secret in secrets]
 
     @property
     def description(self) -> str:
@@ -82,7 +88,7 @@ class Identity:
         if self._key_set:
             algorithms.append("keys by URL")
         users = f"users with a JWT ({', '.join(algorithms)})" if algorithms else ""
-        guests = "guests (anyone)" if self._guest_key else ""
+        guests = "guests (anyone)" if self._guest_keys else ""
         return ", and ".join(filter(None, (guests, users))) or "nobody"
 
     async def identify(self, token: object) -> Caller:
@@ -105,21 +111,28 @@ class Identity:
             raise Unauthorized(_reason(error)) from error
 
     def _new_guest(self) -> Caller:
-        if self._guest_key is None:
+        if not self._guest_keys:
             raise Unauthorized("A token is needed here.")
         user_id = GUEST_PREFIX + secrets.token_hex(16)
         claims = {"sub": user_id, "iss": GUEST_ISSUER}
-        token = jwt.encode(claims, self._guest_key, "HS256", headers={"typ": GUEST_TYPE})
+        token = jwt.encode(claims, self._guest_keys[0], "HS256", headers={"typ": GUEST_TYPE})
         return Caller(user_id=user_id, guest=True, token=token)
 
     def _guest(self, token: str) -> Caller:
-        if self._guest_key is None:
+        if not self._guest_keys:
             raise Unauthorized("Guests are not let in here.")
-        claims = jwt.decode(token, self._guest_key, ["HS256"], issuer=GUEST_ISSUER)
+        claims = self._guest_claims(token)
         user_id = _user_id(claims)
         if not user_id.startswith(GUEST_PREFIX):
             raise Unauthorized
         return Caller(user_id=user_id, guest=True, token=token)
+
+    def _guest_claims(self, token: str) -> dict[str, Any]:
+        *others, last = self._guest_keys
+        for key in others:
+            with suppress(jwt.InvalidSignatureError):
+                return jwt.decode(token, key, ["HS256"], issuer=GUEST_ISSUER)
+        return jwt.decode(token, last, ["HS256"], issuer=GUEST_ISSUER)
 
     async def _user(self, token: str, header: dict[str, Any]) -> Caller:
         key, algorithm = await self._key_for(header)

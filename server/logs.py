@@ -11,7 +11,17 @@ import orjson
 
 # Everybody else's loggers stay at warnings whatever the level: at "debug" several of them write
 # whole queries and requests, and thereby what people said.
-OURS = ("mnemosio", "server", "agent", "memory", "mongo", "embedded", "stores", "redislink")
+OURS = (
+    "mnemosio",
+    "server",
+    "agent",
+    "memory",
+    "mongo",
+    "embedded",
+    "stores",
+    "redislink",
+    "spool",
+)
 
 # What a record has of its own; the rest came by ``extra``.
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}

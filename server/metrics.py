@@ -28,6 +28,9 @@ class Metrics(Collector):
         outcomes: Callable[[], Mapping[str, int]],
         feed_state: Callable[[], str],
         followed: Number,
+        store_ok: Callable[[], bool],
+        spooled: Number,
+        drained: Number,
     ) -> None:
         self._connections = connections
         self._running = running
@@ -35,6 +38,9 @@ class Metrics(Collector):
         self._outcomes = outcomes
         self._feed_state = feed_state
         self._followed = followed
+        self._store_ok = store_ok
+        self._spooled = spooled
+        self._drained = drained
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -73,4 +79,17 @@ class Metrics(Collector):
             "mnemosio_conversations_followed",
             "Conversations that somebody here follows.",
             self._followed(),
+        )
+        yield GaugeMetricFamily(
+            "mnemosio_store_up", "1 while the permanent store answers.", self._store_ok()
+        )
+        yield GaugeMetricFamily(
+            "mnemosio_turns_spooled",
+            "Turns in this server's spool, which wait for the permanent store.",
+            self._spooled(),
+        )
+        yield CounterMetricFamily(
+            "mnemosio_turns_drained",
+            "Turns that were brought from the spool to the permanent store.",
+            self._drained(),
         )

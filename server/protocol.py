@@ -128,6 +128,11 @@ def time_text(at: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def time_of(text: str) -> int:
+    """The other way round."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def conversation_shape(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation.id,
@@ -142,7 +147,7 @@ def message_shape(conversation_id: str, message: Message) -> dict[str, Any]:
     return {
         "id": message.id,
         "conversation_id": conversation_id,
-        "seq": message.seq,
+        "seq": None if message.spooled else message.seq,
         "role": "user" if message.type == "human" else "assistant",
         "content": message.content,
         "status": message.status,

@@ -10,16 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("server", "agent", "memory", "mongo", "embedded", "stores", "redislink")
+PACKAGES = ("server", "agent", "memory", "mongo", "embedded", "stores", "redislink", "spool")
 
 # What the stores may know of memory: the records. How memory works is none of their business.
 RECORDS = ("memory.records", "memory.errors", "memory.archive")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": PACKAGES,
-    "server": ("server", "agent", "memory", "redislink"),
+    "server": ("server", "agent", "memory", "redislink", "stores.contract"),
     "agent": ("agent", "memory"),
     "memory": ("memory", "redislink"),
     "redislink": ("redislink",),
+    "spool": ("spool", "embedded", "stores", "redislink", "memory.locks", *RECORDS),
     "stores": ("stores", *RECORDS),
     "mongo": ("mongo", "stores", *RECORDS),
     "embedded": ("embedded", "stores", *RECORDS),
@@ -32,7 +33,7 @@ MAY_NAME: dict[str, tuple[str, ...]] = {
     "pymongo": ("mongo",),
     "bson": ("mongo",),
     "gridfs": (),
-    "sqlite3": ("embedded",),
+    "sqlite3": ("embedded", "spool.file"),
     "aiosqlite": ("embedded",),
     "langchain_openai": ("agent",),
     "openai": ("agent",),
@@ -76,7 +77,7 @@ def within(name: str, *places: str) -> bool:
 
 def test_there_is_something_to_check() -> None:
     assert {"server", "agent", "memory", "mongo", "embedded"} <= modules().keys()
-    assert "memory.records" in imports("server.stores")
+    assert "memory.records" in imports("stores.contract")
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

@@ -14,7 +14,15 @@ from typing import Any
 import msgspec
 import orjson
 
-from memory.records import Turn, answer_of, question_of
+from memory.records import (
+    Answer,
+    Message,
+    Turn,
+    TurnError,
+    TurnStatus,
+    answer_of,
+    question_of,
+)
 from server import protocol
 
 Rule = tuple[Any, ...]
@@ -79,10 +87,39 @@ def started(turn: Turn) -> Event:
     return Event("turn:started", ("started", turn.n, turn.id, turn.attempt), fields)
 
 
+def stored(turn: Turn, message: Message) -> Event:
+    """("stored", n, id, mark); ``mark`` rises with each message of each later turn."""
+    is_answer = message.id != turn.question.message_id
+    rule = ("stored", turn.n, turn.id, 2 * turn.n - 1 + is_answer)
+    return Event("message:stored", rule, {"message_id": message.id, "seq": message.seq})
+
+
 def delta(turn: Turn, index: int, text: str) -> Event:
     """("delta", n, id, attempt, index, size); ``size`` in characters."""
     fields = {"turn_id": turn.id, "attempt": turn.attempt, "index": index, "text": text}
     return Event("turn:delta", ("delta", turn.n, turn.id, turn.attempt, index, len(text)), fields)
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a turn ended, as it was told."""
+
+    status: TurnStatus
+    answer: Answer | None
+    error: TurnError | None
+
+
+def ending_of(name: str, fields: dict[str, Any]) -> Ending:
+    """What ``ended`` had told. Raises ``LookupError`` and ``ValueError`` for anything else."""
+    status = msgspec.convert(name.removeprefix("turn:"), TurnStatus)
+    told, error = fields["message"], fields.get("error")
+    answer = told and Answer(
+        message_id=told["id"],
+        content=told["content"],
+        status=told["status"],
+        created_at=protocol.time_of(told["created_at"]),
+        usage=fields.get("usage"),
+    )
+    return Ending(status, answer, error and msgspec.convert(error, TurnError))
 
 
 def ended(turn: Turn) -> Event:

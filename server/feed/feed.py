@@ -30,6 +30,7 @@ from redislink.link import RedisAway
 from redislink.subscription import NotListening
 from server.connections import Deliver
 from server.feed.checkpoints import Checkpoints
+from server.feed.events import Ending, ending_of
 from server.feed.following import Readers, shown
 from server.feed.keys import MAX_EVENTS
 from server.feed.line import Line, Write
@@ -47,6 +48,8 @@ never will be, and the log begins anew."""
 MOST_BEGINNINGS = 5
 """Of a log in one go. What the store says is what was told, and more: the first should do."""
 MOST_MOMENTS = 50
+# How far back an end is looked for: a turn after it may have been told meanwhile.
+ENDS_LOOKED_AT = 2_000
 MOMENT_SECONDS = 0.02
 """A snapshot's messages were read after an edit that the log has not heard of: it will, shortly."""
 
@@ -354,6 +357,21 @@ class Feed:
             for each in found
             if each.name
         ]
+
+    async def end_of(self, turn_id: str) -> Ending | None:
+        """How a turn ended, if that was told of late; None where nobody can tell."""
+        log = self.log
+        if turn_id in log.live or self._shared is None or self.is_local:
+            return None
+        number = max(0, log.number - ENDS_LOOKED_AT)
+        try:
+            found = await self._shared.since(self.id, log.epoch, number)
+        except RedisAway:
+            return None
+        for each in reversed(found or []):
+            if each.rule[0] == "ended" and each.rule[2] == turn_id:
+                return ending_of(each.name, each.fields())
+        return None
 
     # Writing
 

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from memory.errors import NotFound, Unavailable
-from memory.records import Conversation, Position, Turn
+from memory.locks import KeyedLocks
+from memory.records import Conversation, Message, Position, Turn
 from redislink.link import Link, RedisAway
 from redislink.session import State
 from server.connections import Connection, Deliver
 from server.feed import events
 from server.feed.checkpoints import Checkpoints, Said, Store, nothing_said
+from server.feed.events import Ending
 from server.feed.feed import Feed, Memory
 from server.feed.following import Opening
 from server.feed.line import Holder, Write
 from server.feed.opening import Openings
 from server.feed.shared import SharedLogs
-from server.locks import KeyedLocks
 from server.tasks import Tasks
 
 # Of local logs that nobody follows at the moment, the latest are kept, up to these.
@@ -154,6 +155,17 @@ class Feeds:
         live = feed.log.live.get(turn.id)
         return "".join(live.text) if live is not None else ""
 
+    async def told_end(self, turn: Turn) -> Ending | None:
+        """How an earlier attempt of a turn has ended, where that was told; None where not.
+
+        It may be kept in the spool of a server that is gone: then it has been told, and not stored.
+        """
+        try:
+            feed = await self._ready(turn.conversation_id)
+        except (NotFound, Unavailable):
+            return None
+        return await feed.end_of(turn.id)
+
     # What is told. Each is harmless when repeated, and none but ``ended`` waits.
 
     def created(self, turn: Turn) -> None:
@@ -170,6 +182,10 @@ class Feeds:
     def superseded(self, turn: Turn) -> None:
         """A turn that was still open when another took its place: its readers are told its end."""
         self._write(turn, events.ended(turn))
+
+    def stored(self, turn: Turn, message: Message) -> None:
+        """A message that was spooled is in the permanent store now."""
+        self._write(turn, events.stored(turn, message))
 
     def queued(self, turn: Turn) -> None:
         self._write(turn, events.queued(turn))

@@ -107,6 +107,8 @@ class Checkpoint(NamedTuple):
     position: Position
     """What the announced transcript has: the last question's place, and how many answers."""
     live: list[LiveTurn]
+    mark: int = 0
+    """Up to where spooled messages were announced as stored: see ``events.stored``."""
 
 
 class Moment:
@@ -144,7 +146,7 @@ class Log:
         self.conversation_id = conversation_id
         self.epoch = epoch or new_epoch()
         self.number = number
-        self.n, self.position, live = checkpoint
+        self.n, self.position, live, self.mark = checkpoint
         self.live = {turn.id: turn for turn in live}
         self._before = ("", 0)
         self._most = most_events
@@ -171,7 +173,7 @@ class Log:
             )
             for turn in self.live.values()
         ]
-        return Checkpoint(self.n, self.position, live)
+        return Checkpoint(self.n, self.position, live, self.mark)
 
     def stands_where(self, other: Log) -> bool:
         """Whether both have announced the same turns, and the same of these have ended or begun."""
@@ -182,7 +184,7 @@ class Log:
     def tells_the_same_as(self, other: Log) -> bool:
         """Whether a reader of the one has been told exactly what a reader of the other has."""
         return (
-            (self.n, self.position) == (other.n, other.position)
+            (self.n, self.position, self.mark) == (other.n, other.position, other.mark)
             and self.live.keys() == other.live.keys()
             and all(live.told == other.live[turn_id].told for turn_id, live in self.live.items())
         )
@@ -259,6 +261,10 @@ class Log:
         kind, n, turn_id, *rest = rule
         if kind in ("created", "removed"):
             return self._verdict_on_a_new_turn(rule)
+        if kind == "stored":
+            if n > self.n:
+                return "behind"
+            return "take" if rest[0] > self.mark else "skip"
         live = self.live.get(turn_id)
         if live is None:
             if n > self.n:
@@ -334,6 +340,9 @@ class Log:
         live.status, live.attempt = "running", rule[3]
         live.text, live.next_index, live.size = [], 0, 0
 
+    def _stored(self, rule: Rule, _: dict[str, Any]) -> None:
+        self.mark = rule[3]
+
     def _delta(self, rule: Rule, fields: dict[str, Any]) -> None:
         live = self.live[rule[2]]
         live.text.append(fields["text"])
@@ -351,6 +360,7 @@ class Log:
         "removed": _removed,
         "queued": _queued,
         "started": _started,
+        "stored": _stored,
         "delta": _delta,
         "ended": _ended,
     }

@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from memory.errors import Unavailable
+from memory.locks import KeyedLocks
 from memory.records import Conversation
 from server.connections import Connection
 from server.feed.feed import MOMENT_SECONDS, MOST_MOMENTS, Feed, Memory
 from server.feed.following import Hold, Opening, shown
 from server.feed.log import Moment
-from server.locks import KeyedLocks
 
 # How long an opening waits for what another server has stored and is just announcing.
 CATCH_UP_SECONDS = 0.3

@@ -319,12 +319,12 @@ def _checkpoint(state: dict[str, Any], texts: list[str]) -> Checkpoint:
         live.append(turn)
     live.sort(key=lambda turn: turn.n)
     position = Position(revision=state["revision"], turn=state["turn"], answers=state["answers"])
-    return Checkpoint(state["n"], position, live)
+    return Checkpoint(state["n"], position, live, state.get("mark", 0))
 
 
 def _state(checkpoint: Checkpoint) -> tuple[bytes, str]:
     """The state of a log that begins here, and what its running answer has said."""
-    n, position, live = checkpoint
+    n, position, live, mark = checkpoint
     said = "".join(text for turn in live if turn.status == "running" for text in turn.text)
     state = {
         "v": VERSION,
@@ -332,6 +332,7 @@ def _state(checkpoint: Checkpoint) -> tuple[bytes, str]:
         "revision": position.revision,
         "turn": position.turn,
         "answers": position.answers,
+        "mark": mark,
         "live": {
             turn.id: {
                 "n": turn.n,

@@ -14,7 +14,6 @@ Races, and what closes them:
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 import msgspec
@@ -36,13 +35,14 @@ from memory.records import (
     current,
     derived_id,
     question_of,
+    request_digest,
 )
 from server.clock import now_ms
 from server.errors import Busy, Conflict
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
-from server.stores import ConversationStore, TurnStore
 from server.turns.answering import Answering, Memory, position_at
+from stores.contract import ConversationStore, TurnStore
 
 # Two servers that accept for one conversation at once collide now and then, never this often.
 MAX_COLLISIONS = 50
@@ -100,7 +100,7 @@ class Acceptance:
     async def _known(self, turn: Turn, call: SendMessage) -> Place:
         """The place of a message that was accepted before, if this is the same call again."""
         asked = call.conversation_id or first_conversation_id(turn.user_id, call.message_id)
-        if turn.digest != digest_of(asked, call.content):
+        if turn.digest != request_digest(asked, call.content):
             raise Conflict(field="message_id")
         conversation = await self._conversations.get(turn.conversation_id, turn.user_id)
         return Place(conversation, False, turn)
@@ -155,10 +155,9 @@ class Acceptance:
                 # With nothing before it, it waits for room only: any server may have some.
                 is_free = turn.status == "queued" and not earlier
                 lease_ms = 0 if is_free else self._answering.lease_ms
-                await self._turns.insert(turn, lease_ms=lease_ms)
+                return await self._turns.insert(turn, lease_ms=lease_ms), earlier
             except (DuplicateNumber, DuplicateRunning):
                 continue
-            return turn, earlier
         raise Unavailable("The conversation is too busy to place a message.")
 
     def _new_turn(
@@ -173,7 +172,7 @@ class Acceptance:
             place=last.place + 1 if last else 1,
             revision=last.revision if last else 0,
             question=Question(message_id=call.message_id, content=call.content, created_at=at),
-            digest=digest_of(conversation.id, call.content),
+            digest=request_digest(conversation.id, call.content),
             accepted="running" if runs else "queued",
             status="running" if runs else "queued",
             attempt=int(runs),
@@ -208,11 +207,6 @@ class Acceptance:
 def first_conversation_id(user_id: str, message_id: str) -> str:
     """The conversation that a message without one begins: two first sends make one conversation."""
     return derived_id("conversation", user_id, message_id)
-
-
-def digest_of(conversation_id: str, content: str) -> str:
-    """What must be the same in a call that repeats another."""
-    return hashlib.sha256(f"{conversation_id}\0{content}".encode()).hexdigest()
 
 
 def title_of(content: str) -> str:

@@ -39,9 +39,9 @@ from memory.records import (
 from server.clock import now_ms
 from server.feed.feeds import Feeds
 from server.signals import Signals
-from server.stores import ConversationStore, TurnStore
 from server.tasks import Tasks
 from server.turns.run import MESSAGE_STATUS, Run
+from stores.contract import ConversationStore, TurnStore
 
 log = logging.getLogger(__name__)
 
@@ -348,6 +348,9 @@ class Answering:
                 "attempt": claimed.attempt,
             },
         )
+        if claimed.attempt > 1 and (told := await self._feeds.told_end(claimed)) is not None:
+            await self._end(claimed, told.status, told.answer, told.error)
+            return
         if self._max_attempts and claimed.attempt > self._max_attempts:
             await self._give_up(claimed)
             return
@@ -373,7 +376,12 @@ class Answering:
             status=MESSAGE_STATUS[status],
             created_at=now_ms(),
         )
-        ended = await self._turns.finish(turn, status, answer if said else None, error)
+        await self._end(turn, status, answer if said else None, error)
+
+    async def _end(
+        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None
+    ) -> None:
+        ended = await self._turns.finish(turn, status, answer, error)
         if ended is not None:
             self.outcomes[ended.status] += 1
             await self.conclude(ended)

@@ -12,9 +12,9 @@ from memory.errors import Unavailable
 from memory.records import Turn
 from server.feed.feeds import NotTold
 from server.signals import Signals
-from server.stores import TurnStore
 from server.tasks import again_and_again
 from server.turns.answering import Answering
+from stores.contract import TurnStore
 
 log = logging.getLogger(__name__)
 

@@ -38,9 +38,9 @@ from server.clock import now_ms
 from server.errors import Busy, Conflict, Missing
 from server.feed.feeds import Feeds
 from server.protocol import EditMessage, RegenerateTurn
-from server.stores import ConversationStore, TurnStore
 from server.turns.acceptance import MAX_COLLISIONS, Accepted
 from server.turns.answering import Answering, position_at
+from stores.contract import ConversationStore, TurnStore
 
 # How often what is to be replaced is stopped before it is replaced without its having ended.
 MAX_STOPS = 3
@@ -139,6 +139,7 @@ class Rewriting:
         return await self._rewrite(conversation, rewrite)
 
     async def _rewrite(self, conversation: Conversation, rewrite: Rewrite) -> Accepted:
+        await self._turns.require_rewritable(conversation.id)
         try:
             return await self._attempt(conversation, rewrite)
         except (Missing, Busy):
@@ -218,12 +219,10 @@ class Rewriting:
             turn = self._new_turn(rewrite, replaced, last, runs=runs)
             waits_for_room = not runs and not earlier and is_free
             try:
-                await self._turns.insert(
-                    turn, lease_ms=0 if waits_for_room else self._answering.lease_ms
-                )
+                lease_ms = 0 if waits_for_room else self._answering.lease_ms
+                return await self._turns.insert(turn, lease_ms=lease_ms), open_turns
             except (DuplicateNumber, DuplicateRunning):
                 continue
-            return turn, open_turns
         raise Unavailable("The conversation is too busy to be changed.")
 
     def _new_turn(self, rewrite: Rewrite, replaced: Turn, last: Turn, *, runs: bool) -> Turn:

@@ -24,8 +24,8 @@ from memory.records import (
 )
 from server.clock import now_ms
 from server.feed.feeds import SAID_EVERY, SAID_EVERY_CHARS, Feeds
-from server.stores import TurnStore
 from server.turns.frames import Frames
+from stores.contract import TurnStore
 
 log = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ class Slot:
         self._lock: int | None = None
         self.id = ""
         self.owner = ""
+        self.folder = data_dir
 
     def take(self) -> None:
         """Raises ``SlotError`` when the folder can't be written or every slot is held."""
@@ -41,6 +42,7 @@ class Slot:
                     os.close(lock)
                     continue
                 self._lock = lock
+                self.folder = folder
                 self.id = self._identity(lock)
                 self.owner = f"{self.id}:{uuid.uuid4().hex[:12]}"
                 return

@@ -40,6 +40,13 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 
 
 @pytest.fixture
+def own_mongod(tmp_path: Path) -> Iterator[Mongod]:
+    """A MongoDB of the test's own: it may be killed, frozen and left away."""
+    with Mongod(tmp_path / "own-mongod") as server:
+        yield server
+
+
+@pytest.fixture
 def start_app(tmp_path: Path) -> Iterator[StartApp]:
     """Starts servers; each ends with the test. Two of them on one machine share no DATA_DIR
     unless the test says so."""

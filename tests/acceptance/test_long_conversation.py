@@ -12,7 +12,7 @@ import pytest
 from embedded.store import EmbeddedStore
 from memory.records import Turn
 from mongo.store import MongoStore
-from server.stores import Store
+from stores.contract import Store
 from tests.acceptance.conftest import StartApp, with_provider
 from tests.stores.samples import a_conversation, a_turn, an_answer
 from tests.support.client import Client

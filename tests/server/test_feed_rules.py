@@ -71,14 +71,14 @@ class Both:
         await self._logs.begin(self.id, read)
         there = await self._logs.tail(self.id)
         assert there is not None
-        n, position, live = self._checkpoint
+        n, position, live, mark = self._checkpoint
         turns = [
             LiveTurn(each.id, each.n, each.place, each.status, each.attempt, each.text)
             for each in live
         ]
         for turn, each in zip(turns, live, strict=True):
             turn.next_index = each.next_index
-        self.here = Log(self.id, Checkpoint(n, position, turns), epoch=there.epoch)
+        self.here = Log(self.id, Checkpoint(n, position, turns, mark), epoch=there.epoch)
         await self.compare()
 
     async def append(self, writes: list[Write]) -> None:
@@ -117,6 +117,7 @@ def known(log: Log) -> dict[str, Any]:
         "cursor": log.cursor,
         "n": log.n,
         "position": log.position,
+        "mark": log.mark,
         "live": {turn.id: (turn.n, turn.place, turn.status) for turn in log.live.values()},
         "turns": sorted(log.moment().turns, key=lambda turn: str(turn["id"])),
     }
@@ -146,7 +147,8 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
     for n in range(done + len(live) + 1, done + len(live) + 1 + waiting):
         live.append(LiveTurn(f"turn-{n}", n, n, "queued"))
     n = done + len(live)
-    return Checkpoint(n, Position(revision=revision, turn=n, answers=done), live)
+    mark = draw(st.integers(0, 2 * n))
+    return Checkpoint(n, Position(revision=revision, turn=n, answers=done), live, mark)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -180,7 +182,7 @@ def copied(log: Log) -> Checkpoint:
         LiveTurn(turn.id, turn.n, turn.place, turn.status, turn.attempt, turn.text, turn.next_index)
         for turn in log.live.values()
     ]
-    return Checkpoint(log.n, log.position, live)
+    return Checkpoint(log.n, log.position, live, log.mark)
 
 
 def test_what_was_told_above_met_every_verdict() -> None:

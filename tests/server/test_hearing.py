@@ -105,9 +105,8 @@ async def test_a_server_that_stays_deaf_looks_once_a_second(
     stopping = asyncio.create_task(freeze_again_and_again(way))
     await us.becomes_deaf()
     looks = us.looks
-    began = time.monotonic()
-    await wait_until(lambda: us.looks >= looks + 3, "it has looked three times")
-    assert time.monotonic() - began > 1.5 * BEAT_SECONDS
+    await asyncio.sleep(5 * BEAT_SECONDS)
+    assert 2 <= us.looks - looks <= 6
     assert us.logs.connected
     stopping.cancel()
     await asyncio.wait({stopping})

@@ -68,8 +68,9 @@ class Told:
         return [message["content"] for message in sorted(self.messages, key=_place)]
 
 
-def _place(message: Shape) -> int:
-    return int(message["seq"])
+def _place(message: Shape) -> float:
+    """Spooled messages come last, in the order in which they were told."""
+    return float("inf") if message["seq"] is None else int(message["seq"])
 
 
 class Story:
@@ -151,8 +152,10 @@ class Story:
 def _anew(told: Told, snapshot: Shape) -> None:
     told.cursor = snapshot["cursor"]
     told.messages = list(snapshot["messages"])
-    places = [message["seq"] for message in told.messages]
-    assert places == sorted(set(places)), ("not in order", places)
+    places = [_place(message) for message in told.messages]
+    assert places == sorted(places), ("not in order", places)
+    numbered = [message["seq"] for message in told.messages if message["seq"] is not None]
+    assert len(numbered) == len(set(numbered)), ("two messages at one place", numbered)
     told.live = {
         turn["id"]: Live(turn["attempt"], turn["text"], turn["next_index"])
         for turn in snapshot["turns"]
@@ -166,6 +169,12 @@ def _take(told: Told, name: str, payload: Shape) -> None:
     if name == "message:created":
         _add(told, payload["message"])
         told.live[payload["message"]["turn_id"]] = Live()
+    elif name == "message:stored":
+        [stored] = [each for each in told.messages if each["id"] == payload["message_id"]]
+        assert stored["seq"] in (None, payload["seq"]), ("it has moved", stored, payload)
+        told.messages = [
+            {**each, "seq": payload["seq"]} if each is stored else each for each in told.messages
+        ]
     elif name == "message:removed":
         gone = payload["message_ids"]
         there = [message["id"] for message in told.messages]
@@ -206,5 +215,6 @@ def _take(told: Told, name: str, payload: Shape) -> None:
 def _add(told: Told, message: Shape) -> None:
     for other in told.messages:
         assert other["id"] != message["id"], ("a message twice", message)
-        assert other["seq"] != message["seq"], ("two messages at one place", other, message)
+        at_one_place = message["seq"] is not None and other["seq"] == message["seq"]
+        assert not at_one_place, ("two messages at one place", other, message)
     told.messages.append(message)

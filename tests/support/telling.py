@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from memory.records import Turn
+from memory.records import Turn, messages_of
 from server.feed import events
 from server.feed.events import Event
 from server.feed.line import Write
 from server.feed.log import LiveTurn, Log
 from tests.support.turns import a_turn
 
-RIGHT = ("ask", "ask", "wait", "start", "start", "say", "say", "say", "end")
+RIGHT = ("ask", "ask", "wait", "start", "start", "say", "say", "say", "end", "keep")
 WRONG = (
     "ask the next but one",
     "ask the last again",
@@ -33,6 +33,8 @@ WRONG = (
     "end as the attempt before",
     "end what is over",
     "end what is not there",
+    "keep what is kept",
+    "keep what is not there",
 )
 REWRITING = (
     "edit",
@@ -67,7 +69,12 @@ class Teller:
         if what == "repeat":
             return self.told[-1 - which] if which < len(self.told) else self.write(log, ("ask", 0))
         verb = what.partition(" ")[0]
-        makers = {"edit": self._rewriting, "regenerate": self._rewriting, "say": self._saying}
+        makers = {
+            "keep": self._keeping,
+            "edit": self._rewriting,
+            "regenerate": self._rewriting,
+            "say": self._saying,
+        }
         write = makers.get(verb, self._turning)(log, what, which)
         self.told.append(write)
         return write
@@ -116,6 +123,12 @@ class Teller:
             case "end what is over":
                 return self._ending(over, log.position.answers)
         return self._ending(not_there, log.position.answers + 1)
+
+    def _keeping(self, log: Log, what: str, which: int) -> Write:
+        """That something which was spooled is stored: the question or the answer of some turn."""
+        n = {"keep": max(log.n - which, 1), "keep what is kept": max((log.mark + 1) // 2, 1)}
+        turn = a_turn(n.get(what, log.n + 1 + which), "completed", answer="kept")
+        return Write(events.stored(turn, messages_of(turn)[which % 2]))
 
     def _saying(self, log: Log, what: str, which: int) -> Write:
         live = sorted(log.live.values(), key=lambda turn: turn.status != "running")

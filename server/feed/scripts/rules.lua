@@ -56,6 +56,10 @@ end
 local function verdict(state, rule)
   local kind, n = rule[1], rule[2]
   if kind == 'created' or kind == 'removed' then return verdict_on_a_new_turn(state, rule) end
+  if kind == 'stored' then
+    if n > state.n then return 'behind' end
+    return rule[4] > (state.mark or 0) and 'take' or 'skip'
+  end
   local live = state.live[rule[3]]
   if not live then
     if n > state.n then return 'behind' end
@@ -116,6 +120,10 @@ end
 function follow.started(state, rule)
   local live = state.live[rule[3]]
   live.status, live.attempt, live.next, live.size = 'running', rule[4], 0, 0
+end
+
+function follow.stored(state, rule)
+  state.mark = rule[4]
 end
 
 function follow.delta(state, rule)

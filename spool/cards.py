@@ -1,0 +1,239 @@
+"""What must be known of a conversation to go on with it while the permanent store is away.
+
+A *card* says whose it is, how far it has come and which of its turns are open. Every server notes
+what it writes to the permanent store: in Redis, where all servers find it, and in this process, for
+when both are away. It may lag by what was on its way when a server died; then the permanent store
+has another turn of a number that was given here, and the drain gives the later one a new number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+from memory.records import ENDED, Conversation, Turn
+from redislink.link import Link, RedisAway
+from redislink.session import Session
+from spool.keys import CARD_MS, card_key
+from spool.scripts import NOTE
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 32 * 1024 * 1024
+MAX_TURNS = 26
+"""Of a conversation in this process: those of the last 50 messages, and one."""
+MAX_GONE = 10_000
+
+_CARD_OVERHEAD = 1_500
+_TURN_OVERHEAD = 1_500
+
+
+class Card(msgspec.Struct, frozen=True):
+    conversation: Conversation
+    turns: list[Turn]
+    """Ascending: the open ones, the last closed one, and what else this process has seen of it."""
+    last: int = 0
+    """The number of the last closed turn; 0 where nothing is known of one."""
+
+    @property
+    def open(self) -> list[Turn]:
+        return [turn for turn in self.turns if turn.open]
+
+
+class _Held:
+    __slots__ = ("about", "size", "turns")
+
+    def __init__(self) -> None:
+        self.about: Conversation | None = None
+        self.turns: dict[str, Turn] = {}
+        self.size = _CARD_OVERHEAD
+
+
+class Cards:
+    """``note`` never waits, ``read`` and ``forget`` don't raise for an absent Redis."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self.session: Session | None = None
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._bytes = 0
+        self._conversations: dict[str, str] = {}
+        """Of each open turn that was noted here."""
+        self._gone: set[str] = set()
+
+    @property
+    def bytes(self) -> int:
+        """What this process keeps, about."""
+        return self._bytes
+
+    def conversation_of(self, turn_id: str) -> str | None:
+        """Of a turn that is open, as far as this process knows."""
+        return self._conversations.get(turn_id)
+
+    def note(self, conversation: Conversation | None = None, *turns: Turn) -> None:
+        """``conversation`` None: nothing new of it."""
+        for turn in turns or (None,):
+            self._note_here(conversation, turn)
+            self._note_in_redis(conversation, turn)
+
+    def _note_here(self, conversation: Conversation | None, turn: Turn | None) -> None:
+        conversation_id = _id_of(conversation, turn)
+        held = self._held.pop(conversation_id, None) or _Held()
+        self._held[conversation_id] = held
+        self._bytes -= held.size
+        if conversation is not None:
+            held.about = conversation
+        if turn is not None:
+            held.turns[turn.id] = turn
+            if turn.open:
+                self._conversations[turn.id] = conversation_id
+            else:
+                self._conversations.pop(turn.id, None)
+            while len(held.turns) > MAX_TURNS:
+                earliest = min(held.turns.values(), key=lambda each: (each.open, each.n))
+                self._let_go(held, earliest)
+        held.size = _CARD_OVERHEAD + sum(map(_size, held.turns.values()))
+        self._bytes += held.size
+        while self._bytes > self._max_bytes and len(self._held) > 1:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """What is answered here is kept in mind the longest, and of that only what is open."""
+        conversation_id, held = next(iter(self._held.items()))
+        closed = [turn for turn in held.turns.values() if not turn.open]
+        if not closed or len(closed) == len(held.turns):
+            self._drop(conversation_id)
+            return
+        for turn in closed:
+            del held.turns[turn.id]
+        self._bytes -= held.size
+        held.size = _CARD_OVERHEAD + sum(map(_size, held.turns.values()))
+        self._bytes += held.size
+        self._held.move_to_end(conversation_id)
+
+    def _let_go(self, held: _Held, turn: Turn) -> None:
+        del held.turns[turn.id]
+        self._conversations.pop(turn.id, None)
+
+    def _drop(self, conversation_id: str) -> None:
+        held = self._held.pop(conversation_id, None)
+        if held is None:
+            return
+        self._bytes -= held.size
+        for turn_id in held.turns:
+            self._conversations.pop(turn_id, None)
+
+    def _note_in_redis(self, conversation: Conversation | None, turn: Turn | None) -> None:
+        if self.session is None:
+            return
+        about = b"" if conversation is None else msgspec.json.encode(conversation)
+        text = b"" if turn is None else msgspec.json.encode(turn if turn.open else _bare(turn))
+        try:
+            future = self.session.submit(
+                NOTE,
+                (card_key(_id_of(conversation, turn)),),
+                CARD_MS,
+                about,
+                text,
+                turn.n if turn is not None else 0,
+                int(turn is not None and turn.open),
+            )
+        except RedisAway:
+            return
+        future.add_done_callback(_heard)
+
+    async def read(self, conversation_id: str) -> Card | None:
+        """None where nothing is known of it, here or in Redis."""
+        shared = await self._read_from_redis(conversation_id)
+        held = self._held.get(conversation_id)
+        if held is None or held.about is None:
+            return shared
+        mine = list(held.turns.values())
+        last = max((turn.n for turn in mine if not turn.open), default=0)
+        if shared is None:
+            return Card(held.about, _ascending(mine), last)
+        # What this process has just written may not be in Redis yet; what another server has, is
+        # only there.
+        turns = {turn.id: turn for turn in shared.turns}
+        for turn in mine:
+            known = turns.get(turn.id)
+            if known is None or progress(turn) >= progress(known):
+                turns[turn.id] = turn
+        about = max(shared.conversation, held.about, key=lambda each: each.updated_at)
+        return Card(about, _ascending(turns.values()), max(last, shared.last))
+
+    async def _read_from_redis(self, conversation_id: str) -> Card | None:
+        if self.session is None:
+            return None
+        try:
+            reply = await self.session.command("HGETALL", card_key(conversation_id))
+        except RedisAway:
+            return None
+        fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        try:
+            about = msgspec.json.decode(fields.pop(b"about"), type=Conversation)
+            last = int(fields.pop(b"last", b"0"))
+            turns = [msgspec.json.decode(text, type=Turn) for text in fields.values()]
+        except (KeyError, ValueError):  # msgspec's errors are ValueErrors
+            return None
+        return Card(about, _ascending(turns), last)
+
+    async def forget(self, conversation_id: str) -> None:
+        """Leave nothing of it: it is deleted, or has been rewritten."""
+        self._drop(conversation_id)
+        if self.session is None:
+            return
+        try:
+            await self.session.command("DEL", card_key(conversation_id))
+        except RedisAway:
+            if len(self._gone) < MAX_GONE:  # beyond it, they live for a day
+                self._gone.add(conversation_id)
+
+    # Repairs of the session
+
+    @property
+    def wanting(self) -> bool:
+        return bool(self._gone)
+
+    async def repair(self, link: Link) -> None:
+        """Raises ``RedisAway``."""
+        for conversation_id in list(self._gone):
+            await link.command("DEL", card_key(conversation_id))
+            self._gone.discard(conversation_id)
+
+
+def _id_of(conversation: Conversation | None, turn: Turn | None) -> str:
+    if turn is not None:
+        return turn.conversation_id
+    if conversation is None:
+        raise ValueError("there is nothing to note")
+    return conversation.id
+
+
+def _heard(future: asyncio.Future[object]) -> None:
+    if not future.cancelled() and future.exception() is not None:
+        log.debug("A card was not noted in Redis.")
+
+
+def _ascending(turns: Iterable[Turn]) -> list[Turn]:
+    return sorted(turns, key=lambda turn: turn.n)
+
+
+def progress(turn: Turn) -> tuple[bool, bool, int]:
+    """How far it has come; comparable."""
+    return not turn.open, turn.status in ENDED, turn.attempt
+
+
+def _bare(turn: Turn) -> Turn:
+    """Without its texts: memory has these."""
+    return replace(turn, question=replace(turn.question, content=""), answer=None)
+
+
+def _size(turn: Turn) -> int:
+    answer = 0 if turn.answer is None else len(turn.answer.content)
+    return _TURN_OVERHEAD + 2 * (len(turn.question.content) + answer)

@@ -1,0 +1,155 @@
+"""Conversations, in the permanent store or lodging here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from memory.errors import NotFound, Taken, Unavailable
+from memory.records import Conversation, Position, Turn
+from spool.file import Lodging
+from spool.lodgings import LEASE_MS, Elsewhere, Lodgings
+
+
+class SpooledConversations:
+    """``stores.contract.ConversationStore``. What is not about one conversation at work (lists,
+    titles, deletions) waits for the permanent store."""
+
+    def __init__(self, lodgings: Lodgings) -> None:
+        self._lodgings = lodgings
+        self._cards = lodgings.cards
+        self._there = lodgings.permanent.conversations
+        self._here = lodgings.file.conversations
+
+    async def create(
+        self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
+    ) -> tuple[Conversation, bool]:
+        fresh = Conversation(
+            id=conversation_id,
+            user_id=user_id,
+            title=title,
+            created_at=at,
+            updated_at=at,
+            digest=digest,
+        )
+        is_new = False
+
+        async def there() -> tuple[Conversation, bool]:
+            conversation, created = await self._there.create(
+                conversation_id, user_id, title, digest=digest, at=at
+            )
+            self._cards.note(conversation)
+            return conversation, created
+
+        async def enter() -> Lodging:
+            nonlocal is_new
+            is_new = True
+            return await self._make(fresh)
+
+        async def here(_: Lodging) -> tuple[Conversation, bool]:
+            conversation, _created = await self._here.create(
+                conversation_id, user_id, title, digest=digest, at=at
+            )
+            return conversation, is_new
+
+        known = self._lodgings.away() and await self._cards.read(conversation_id)
+        if known and conversation_id not in self._lodgings.lodged:
+            if known.conversation.user_id != user_id:
+                raise Taken
+            return await self._lodgings.do(conversation_id, there, here)
+        return await self._lodgings.do(conversation_id, there, here, enter=enter)
+
+    async def _make(self, fresh: Conversation) -> Lodging:
+        """Begin a conversation of which nobody knows anything."""
+        self._lodgings.require_room()
+        if not await self._lodgings.leases.take(fresh.id, 1):
+            raise Elsewhere
+        if await self._lodgings.hot(fresh.id) is not None:
+            await self._lodgings.leases.release(fresh.id)
+            raise Unavailable("Whose conversation this is can't be told at the moment.")
+        lodging = await self._lodgings.file.lodge(
+            fresh, [], summary=None, made=True, lease_ms=LEASE_MS
+        )
+        self._cards.note(fresh)
+        return lodging
+
+    async def get(self, conversation_id: str, user_id: str) -> Conversation:
+        async def there() -> Conversation:
+            try:
+                conversation = await self._there.get(conversation_id, user_id)
+            except NotFound:
+                if await self._is_begun_elsewhere(conversation_id, user_id):
+                    raise Elsewhere from None
+                raise
+            self._cards.note(conversation)
+            return conversation
+
+        async def here(_: Lodging) -> Conversation:
+            return await self._here.get(conversation_id, user_id)
+
+        async def otherwise() -> Conversation:
+            card = await self._cards.read(conversation_id)
+            if card is None:
+                raise Unavailable("Nothing is known of this conversation at the moment.")
+            if card.conversation.user_id != user_id:
+                raise NotFound
+            return card.conversation
+
+        return await self._lodgings.see(conversation_id, there, here, otherwise)
+
+    async def _is_begun_elsewhere(self, conversation_id: str, user_id: str) -> bool:
+        """Whether another server has begun this user's conversation in its spool."""
+        if not await self._lodgings.leases.elsewhere([conversation_id]):
+            return False
+        card = await self._cards.read(conversation_id)
+        return card is not None and card.conversation.user_id == user_id
+
+    async def list(
+        self, user_id: str, *, before: tuple[int, str] | None, limit: int
+    ) -> list[Conversation]:
+        return await self._there.list(user_id, before=before, limit=limit)
+
+    async def rename(self, conversation_id: str, user_id: str, title: str) -> Conversation:
+        async def there() -> Conversation:
+            conversation = await self._there.rename(conversation_id, user_id, title)
+            self._cards.note(conversation)
+            return conversation
+
+        return await self._lodgings.only_there(conversation_id, there)
+
+    async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
+        async def there() -> Conversation:
+            conversation = await self._there.touch(turn, title=title)
+            self._cards.note(conversation, turn)
+            return conversation
+
+        async def here(_: Lodging) -> Conversation:
+            conversation = await self._here.touch(turn, title=title)
+            self._cards.note(conversation, turn)
+            return conversation
+
+        return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
+
+    async def positions(self, conversation_ids: Collection[str]) -> dict[str, Position]:
+        lodged = [name for name in conversation_ids if name in self._lodgings.lodged]
+        others = [name for name in conversation_ids if name not in self._lodgings.lodged]
+        found = await self._there.positions(others) if others else {}
+        if lodged:
+            # What has left meanwhile is found there, by whoever asks next: no answer here would
+            # mean that it is deleted.
+            found |= await self._here.positions(lodged)
+            if any(name not in self._lodgings.lodged for name in lodged):
+                raise Unavailable
+        return found
+
+    async def delete(self, conversation_id: str, user_id: str) -> None:
+        async def there() -> None:
+            await self._there.delete(conversation_id, user_id)
+            await self._cards.forget(conversation_id)
+
+        await self._lodgings.only_there(conversation_id, there)
+
+    async def purge(self, conversation_id: str) -> None:
+        await self._there.purge(conversation_id)
+
+    async def unpurged(self, limit: int) -> Sequence[str]:
+        return await self._there.unpurged(limit)

@@ -1,0 +1,197 @@
+"""A conversation as the permanent store would have it, put together from what is known elsewhere.
+
+Its card has the numbers and the open turns, memory has the messages. The turns that come out are
+enough for all that happens next: the next number, the next prompt, a message that is sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from memory.errors import Unavailable
+from memory.records import (
+    ENDED,
+    Answer,
+    Conversation,
+    Message,
+    MessageStatus,
+    Position,
+    Question,
+    Transcript,
+    Turn,
+    TurnStatus,
+    current,
+    request_digest,
+)
+from spool.cards import Card, progress
+
+WHOLE_TURNS = 25
+"""As many as memory keeps of a conversation by default."""
+
+TURN_STATUS: dict[MessageStatus, TurnStatus] = {
+    "complete": "completed",
+    "stopped": "stopped",
+    "interrupted": "failed",
+}
+
+
+def restored(
+    card: Card, transcript: Transcript | None, held: Turn | None, *, may_lack: bool
+) -> tuple[Conversation, list[Turn]]:
+    """The conversation and its turns, ascending; the closed ones as far back as memory goes.
+
+    ``held`` is a turn that the caller has in its hands, and knows better than any card. With
+    ``may_lack`` the earlier ones of the last messages may be missing: nobody can be asked for them.
+    Raises ``Unavailable`` where what is known does not fit together, or is not whole.
+    """
+    known = {turn.id: turn for turn in card.turns}
+    if held is not None and (held.id not in known or progress(held) >= progress(known[held.id])):
+        known[held.id] = held
+    # What an edit on another server has superseded may still be on the card.
+    valid = current(known.values())
+    opened = _open_of(valid)
+    seen = {turn.id: turn for turn in valid if turn.id not in opened}
+    about = card.conversation
+    last = _last_of(card, seen.values(), transcript)
+    closed: list[Turn] = []
+    if transcript is not None and last is not None:
+        closed = _closed(about, transcript, last, seen, opened)
+    if not closed:
+        closed = _unbroken(seen.values())
+        is_whole = not closed or closed[0].place == 1 or len(closed) >= WHOLE_TURNS
+        if not (is_whole or may_lack):
+            closed = []
+    if last is not None and (not closed or closed[-1].n < last.n):
+        raise Unavailable("What was said in this conversation can't be had at the moment.")
+    if last is None and about.position.turn > len(opened):
+        raise Unavailable("How far this conversation has come can't be told at the moment.")
+    turns = sorted([*closed, *opened.values()], key=lambda turn: turn.n)
+    if len({turn.n for turn in turns}) < len(turns):
+        raise Unavailable("How far this conversation has come can't be told at the moment.")
+    position = Position(
+        revision=max([about.position.revision, *(turn.revision for turn in turns)]),
+        turn=max((turn.place for turn in turns), default=0),
+        answers=max((turn.answers or 0 for turn in turns), default=0),
+    )
+    return replace(about, position=position), turns
+
+
+def _open_of(turns: list[Turn]) -> dict[str, Turn]:
+    """Those that are open indeed: turns run in order, so what stands before one that has run is
+    closed, whatever was last noted of it."""
+    ran = max((turn.n for turn in turns if turn.attempt), default=0)
+    return {turn.id: turn for turn in turns if turn.open and turn.n >= ran}
+
+
+def _unbroken(turns: Iterable[Turn]) -> list[Turn]:
+    """The last of these, whose texts are known, back to the first gap; ascending."""
+    unbroken: list[Turn] = []
+    for turn in sorted(turns, key=lambda each: each.n, reverse=True):
+        is_next = not unbroken or turn.place == unbroken[-1].place - 1
+        if not (turn.question.content and is_next and turn.status in ENDED):
+            break  # not known whole: another server went on with it
+        unbroken.append(replace(turn, open=False))
+    return unbroken[::-1]
+
+
+class _Last:
+    """The last closed turn, as far as its numbers go."""
+
+    def __init__(self, n: int, place: int) -> None:
+        self.n = n
+        self.place = place
+
+
+def _last_of(card: Card, seen: Iterable[Turn], transcript: Transcript | None) -> _Last | None:
+    known = max(seen, key=lambda turn: turn.n, default=None)
+    if known is not None:
+        return _Last(known.n, known.place)
+    at = card.conversation.position
+    if card.open or transcript is None or at.revision:
+        return None
+    # Never edited: a turn's number is its place.
+    return _Last(at.turn, at.turn) if at.turn and transcript.position.turn >= at.turn else None
+
+
+def _closed(
+    about: Conversation,
+    transcript: Transcript,
+    last: _Last,
+    seen: dict[str, Turn],
+    opened: dict[str, Turn],
+) -> list[Turn]:
+    """The closed turns that a transcript shows, ascending; none where it ends too early."""
+    pairs = _by_place(transcript.messages)
+    answers = transcript.position.answers
+    for turn in opened.values():
+        question, answer = pairs.pop(turn.place, (None, None))
+        answers -= question is not None and answer is not None
+    places = sorted(pairs, reverse=True)
+    if not places or places[0] < last.place:
+        return []
+    closed: list[Turn] = []
+    for place in places:
+        question, answer = pairs[place]
+        if question is None or place != places[0] - len(closed):
+            break  # it was trimmed
+        known = seen.get(question.turn_id or "")
+        # Beyond the last one that the card has: the card lags, and between edits numbers go on
+        # as places do.
+        n = known.n if known is not None else last.n - (last.place - place)
+        if n < 1:
+            break
+        closed.append(_turn(about, place, n, question, answer, transcript, answers))
+        answers -= answer is not None
+    # The first may have lost its question to the trim.
+    return closed[::-1] if len(closed) >= len(places) - 1 else []
+
+
+def _by_place(messages: list[Message]) -> dict[int, tuple[Message | None, Message | None]]:
+    pairs: dict[int, tuple[Message | None, Message | None]] = {}
+    for message in messages:
+        if message.seq is None:
+            continue
+        place = (message.seq + 1) // 2
+        question, answer = pairs.get(place, (None, None))
+        pairs[place] = (question, message) if message.seq % 2 == 0 else (message, answer)
+    return pairs
+
+
+def _turn(
+    about: Conversation,
+    place: int,
+    n: int,
+    question: Message,
+    answer: Message | None,
+    transcript: Transcript,
+    answers: int,
+) -> Turn:
+    content = str(question.content)
+    return Turn(
+        id=question.turn_id or question.id,
+        conversation_id=about.id,
+        user_id=about.user_id,
+        n=n,
+        place=place,
+        revision=transcript.position.revision,
+        question=Question(message_id=question.id, content=content, created_at=question.created_at),
+        digest=request_digest(about.id, content),
+        accepted="running",
+        status="stopped" if answer is None else TURN_STATUS[answer.status],
+        open=False,
+        attempt=1,
+        answer=None if answer is None else _answer(answer),
+        answers=answers,
+        created_at=question.created_at,
+    )
+
+
+def _answer(message: Message) -> Answer:
+    return Answer(
+        message_id=message.id,
+        content=str(message.content),
+        status=message.status,
+        created_at=message.created_at,
+    )

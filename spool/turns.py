@@ -1,0 +1,318 @@
+"""Turns, in the permanent store or lodging here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import NoReturn
+
+from msgspec.structs import replace
+
+from memory.errors import Unavailable
+from memory.records import Answer, Turn, TurnError, TurnStatus
+from spool.cards import Card
+from spool.file import Lodging
+from spool.lodgings import Elsewhere, Lodgings
+
+RETURN_SECONDS = 3.0
+"""When the permanent store is back, nobody's lease in it has been renewed for a while. So long all
+servers have to move what they go on with back there, before it may be taken for abandoned."""
+
+
+class SpooledTurns:
+    """``stores.contract.TurnStore``. Edits and regenerates wait for the permanent store."""
+
+    def __init__(self, lodgings: Lodgings) -> None:
+        self._lodgings = lodgings
+        self._cards = lodgings.cards
+        self._leases = lodgings.leases
+        self._there = lodgings.permanent.turns
+        self._here = lodgings.file.turns
+        self.settled_at = 0.0
+        """When the permanent store has been back for long enough, by ``time.monotonic``."""
+
+    # Looking
+
+    async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
+        async def here(lodging: Lodging) -> Turn | None:
+            found = await self._here.get(conversation_id, turn_id)
+            if found is None:
+                raise Unavailable  # it may be in another spool, or in the permanent store
+            return lodging.marked(found)
+
+        async def there() -> Turn | None:
+            found = await self._there.get(conversation_id, turn_id)
+            if found is None:
+                await self._require_here(conversation_id)
+            return found
+
+        async def otherwise() -> Turn | None:
+            card = await self._card(conversation_id)
+            found = next((turn for turn in card.open if turn.id == turn_id), None)
+            if found is None:
+                raise Unavailable
+            return found
+
+        return await self._lodgings.see(conversation_id, there, here, otherwise)
+
+    async def by_message(self, user_id: str, key: str) -> Turn | None:
+        """None also where only the permanent store, which is away, could tell: whoever then sends
+        that message again meets it in its conversation, or when that is drained."""
+        # Here first: what is moved meanwhile is there by the time it is gone from here.
+        if self._lodgings.lodged:
+            found = await self._here.by_message(user_id, key)
+            lodging = self._lodgings.lodged.get(found.conversation_id) if found else None
+            if found is not None and lodging is not None:
+                return lodging.marked(found)
+        if self._lodgings.away():
+            return None
+        try:
+            return await self._there.by_message(user_id, key)
+        except Unavailable:
+            if self._lodgings.away():
+                return None
+            raise
+
+    async def last(self, conversation_id: str) -> Turn | None:
+        async def here(lodging: Lodging) -> Turn | None:
+            found = await self._here.last(conversation_id)
+            return found and lodging.marked(found)
+
+        async def otherwise() -> Turn | None:
+            card = await self._card(conversation_id)
+            if not card.turns and card.conversation.position.turn:
+                return await self._lodgings.do(conversation_id, self._away, here)
+            return card.turns[-1] if card.turns else None
+
+        return await self._lodgings.see(
+            conversation_id, lambda: self._there.last(conversation_id), here, otherwise
+        )
+
+    async def at_place(self, conversation_id: str, place: int) -> Turn | None:
+        return await self._lodgings.only_there(
+            conversation_id, lambda: self._there.at_place(conversation_id, place)
+        )
+
+    async def open_turns(self, conversation_id: str) -> list[Turn]:
+        async def here(lodging: Lodging) -> list[Turn]:
+            return [lodging.marked(turn) for turn in await self._here.open_turns(conversation_id)]
+
+        async def otherwise() -> list[Turn]:
+            return (await self._card(conversation_id)).open
+
+        return await self._lodgings.see(
+            conversation_id, lambda: self._there.open_turns(conversation_id), here, otherwise
+        )
+
+    async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
+        async def here(lodging: Lodging) -> list[Turn]:
+            found = await self._here.before(conversation_id, place, limit)
+            if len(found) < limit and not _reaches_back(found, place):
+                raise Unavailable("Earlier messages are in the permanent store, which is away.")
+            return [lodging.marked(turn) for turn in found]
+
+        return await self._lodgings.see(
+            conversation_id,
+            lambda: self._there.before(conversation_id, place, limit),
+            here,
+            self._away,
+        )
+
+    async def adrift(self, limit: int) -> list[Turn]:
+        found: list[Turn] = []
+        for turn in await self._here.adrift(limit):
+            lodging = self._lodgings.lodged.get(turn.conversation_id)
+            if lodging is not None and lodging.is_held:
+                found.append(lodging.marked(turn))
+        settles = time.monotonic() < self.settled_at
+        if self._lodgings.away() or settles or not self._leases.can_tell:
+            return found
+        there = await self._there.adrift(limit)
+        kept = await self._leases.elsewhere({turn.conversation_id for turn in there})
+        here = self._lodgings.lodged
+        return found + [turn for turn in there if turn.conversation_id not in {*kept, *here}]
+
+    # Accepting
+
+    async def require_rewritable(self, conversation_id: str) -> None:
+        await self._lodgings.only_there(
+            conversation_id, lambda: self._require_here(conversation_id)
+        )
+
+    async def insert(self, turn: Turn, *, lease_ms: int) -> Turn:
+        conversation_id = turn.conversation_id
+
+        async def there() -> Turn:
+            if await self._leases.elsewhere([conversation_id]):
+                raise Elsewhere
+            return await self._there.insert(turn, lease_ms=lease_ms)
+
+        async def here(lodging: Lodging) -> Turn:
+            return lodging.marked(await self._here.insert(turn, lease_ms=lease_ms))
+
+        if turn.rewrites:
+            return await self._lodgings.only_there(conversation_id, there)
+        return await self._lodgings.do(conversation_id, there, here)
+
+    async def supersede(self, turn: Turn) -> list[Turn]:
+        conversation_id = turn.conversation_id
+
+        async def there() -> list[Turn]:
+            superseded = await self._there.supersede(turn)
+            still_open = await self._there.open_turns(conversation_id)
+            await self._cards.forget(conversation_id)
+            self._cards.note(None, *still_open)
+            return superseded
+
+        return await self._lodgings.only_there(conversation_id, there)
+
+    async def remove(self, turn: Turn) -> None:
+        async def there() -> None:
+            await self._there.remove(turn)
+            await self._cards.forget(turn.conversation_id)
+
+        async def here(_: Lodging) -> None:
+            await self._here.remove(turn)
+
+        await self._lodgings.do(turn.conversation_id, there, here)
+
+    # Answering
+
+    async def claim(self, turn: Turn, owner: str, *, lease_ms: int) -> Turn | None:
+        async def there() -> Turn | None:
+            if await self._leases.elsewhere([turn.conversation_id]):
+                return None
+            claimed = await self._there.claim(turn, owner, lease_ms=lease_ms)
+            if claimed is not None:
+                self._cards.note(None, claimed)
+            return claimed
+
+        async def here(lodging: Lodging) -> Turn | None:
+            claimed = await self._here.claim(turn, owner, lease_ms=lease_ms)
+            if claimed is None:
+                return None
+            self._cards.note(None, lodging.marked(claimed))
+            return lodging.marked(claimed)
+
+        return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
+
+    async def renew(
+        self, turn_ids: Collection[str], owner: str, *, lease_ms: int
+    ) -> dict[str, bool]:
+        waiting = set(turn_ids)
+        held: dict[str, bool] = {}
+        for _ in range(2):  # what is moved out of the spool meanwhile is looked for there
+            lodged = {each for each in waiting if self._lodges(each)}
+            mine = {each for each in lodged if self._is_held(each)}
+            renewed = await self._here.renew(mine, owner, lease_ms=lease_ms) if mine else {}
+            held |= renewed
+            waiting -= renewed.keys() | {each for each in lodged if self._lodges(each)}
+            if not waiting:
+                break
+            try:
+                if not self._lodgings.away():
+                    there = await self._there.renew(waiting, owner, lease_ms=lease_ms)
+                    moved = {each for each in waiting if self._lodges(each)} - there.keys()
+                    held |= there
+                    waiting = moved
+                    continue
+            except Unavailable:
+                if not self._lodgings.away():
+                    raise
+            for turn_id in list(waiting):
+                try:
+                    await self._move_in(turn_id)
+                except Elsewhere:
+                    continue
+                except Unavailable:
+                    held[turn_id] = False  # nobody else can have it either
+                    waiting.discard(turn_id)
+        return held
+
+    def _lodges(self, turn_id: str) -> bool:
+        conversation_id = self._cards.conversation_of(turn_id)
+        return conversation_id is not None and conversation_id in self._lodgings.lodged
+
+    def _is_held(self, turn_id: str) -> bool:
+        lodging = self._lodgings.lodged.get(self._cards.conversation_of(turn_id) or "")
+        return lodging is not None and lodging.is_held
+
+    async def _move_in(self, turn_id: str) -> None:
+        """Whoever answers goes on while the permanent store is away, and needs a lease for it."""
+        conversation_id = self._cards.conversation_of(turn_id)
+        if conversation_id is None:
+            raise Unavailable
+
+        async def nothing(_: Lodging | None = None) -> None:
+            return None
+
+        await self._lodgings.do(conversation_id, nothing, nothing)
+
+    async def release(self, owner: str) -> int:
+        released = await self._here.release(owner)
+        if not self._lodgings.away():
+            released += await self._there.release(owner)
+        return released
+
+    async def request_stop(self, conversation_id: str, turn_id: str) -> Turn | None:
+        async def here(lodging: Lodging) -> Turn | None:
+            found = await self._here.request_stop(conversation_id, turn_id)
+            if found is None:
+                raise Unavailable  # it may be in another spool, or in the permanent store
+            return lodging.marked(found)
+
+        async def there() -> Turn | None:
+            found = await self._there.request_stop(conversation_id, turn_id)
+            if found is None:
+                await self._require_here(conversation_id)
+            return found
+
+        return await self._lodgings.do(conversation_id, there, here)
+
+    async def finish(
+        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+    ) -> Turn | None:
+        async def here(lodging: Lodging) -> Turn | None:
+            ended = await self._here.finish(turn, status, answer, error)
+            if ended is None:
+                return None
+            self._cards.note(None, lodging.marked(ended))
+            return lodging.marked(ended)
+
+        return await self._lodgings.do(
+            turn.conversation_id,
+            lambda: self._there.finish(turn, status, answer, error),
+            here,
+            held=turn,
+        )
+
+    async def close(self, turn: Turn) -> None:
+        async def there() -> None:
+            await self._there.close(turn)
+            self._cards.note(None, replace(turn, open=False))
+
+        async def here(lodging: Lodging) -> None:
+            await self._here.close(turn)
+            self._cards.note(None, lodging.marked(replace(turn, open=False)))
+
+        await self._lodgings.do(turn.conversation_id, there, here, held=turn)
+
+    async def _require_here(self, conversation_id: str) -> None:
+        """Raises ``Elsewhere`` where another server may know more of it than the permanent
+        store."""
+        if await self._leases.elsewhere([conversation_id]):
+            raise Elsewhere
+
+    async def _card(self, conversation_id: str) -> Card:
+        card = await self._cards.read(conversation_id)
+        if card is None:
+            raise Unavailable("Nothing is known of this conversation at the moment.")
+        return card
+
+    async def _away(self) -> NoReturn:
+        raise Unavailable
+
+
+def _reaches_back(turns: list[Turn], place: int | None) -> bool:
+    """Whether there is nothing before these, or before ``place`` where there are none."""
+    return turns[0].place == 1 if turns else place is None or place <= 1

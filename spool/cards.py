@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
@@ -39,6 +40,12 @@ class Card(msgspec.Struct, frozen=True):
     """Ascending: the open ones, the last closed one, and what else this process has seen of it."""
     last: int = 0
     """The number of the last closed turn; 0 where nothing is known of one."""
+    shared: bool = False
+    """Whether Redis has it, so that all servers have had a part in it."""
+    waited: frozenset[str] = frozenset()
+    """Of the latest turns, those that were accepted to wait."""
+    made: bool = False
+    """Whether the permanent store does not know the conversation yet."""
 
     @property
     def open(self) -> list[Turn]:
@@ -75,11 +82,14 @@ class Cards:
         """Of a turn that is open, as far as this process knows."""
         return self._conversations.get(turn_id)
 
-    def note(self, conversation: Conversation | None = None, *turns: Turn) -> None:
-        """``conversation`` None: nothing new of it."""
+    def note(
+        self, conversation: Conversation | None = None, *turns: Turn, made: bool = False
+    ) -> None:
+        """``conversation`` None: nothing new of it. ``made``: the permanent store does not know it
+        yet, until it ``is_kept``."""
         for turn in turns or (None,):
             self._note_here(conversation, turn)
-            self._note_in_redis(conversation, turn)
+            self._note_in_redis(conversation, turn, made=made)
 
     def _note_here(self, conversation: Conversation | None, turn: Turn | None) -> None:
         conversation_id = _id_of(conversation, turn)
@@ -128,7 +138,9 @@ class Cards:
         for turn_id in held.turns:
             self._conversations.pop(turn_id, None)
 
-    def _note_in_redis(self, conversation: Conversation | None, turn: Turn | None) -> None:
+    def _note_in_redis(
+        self, conversation: Conversation | None, turn: Turn | None, *, made: bool
+    ) -> None:
         if self.session is None:
             return
         about = b"" if conversation is None else msgspec.json.encode(conversation)
@@ -142,6 +154,8 @@ class Cards:
                 text,
                 turn.n if turn is not None else 0,
                 int(turn is not None and turn.open),
+                int(made),
+                turn.id if turn is not None and turn.accepted == "queued" else b"",
             )
         except RedisAway:
             return
@@ -165,7 +179,14 @@ class Cards:
             if known is None or progress(turn) >= progress(known):
                 turns[turn.id] = turn
         about = max(shared.conversation, held.about, key=lambda each: each.updated_at)
-        return Card(about, _ascending(turns.values()), max(last, shared.last))
+        return Card(
+            about,
+            _ascending(turns.values()),
+            max(last, shared.last),
+            shared=True,
+            made=shared.made,
+            waited=shared.waited,
+        )
 
     async def _read_from_redis(self, conversation_id: str) -> Card | None:
         if self.session is None:
@@ -178,10 +199,25 @@ class Cards:
         try:
             about = msgspec.json.decode(fields.pop(b"about"), type=Conversation)
             last = int(fields.pop(b"last", b"0"))
-            turns = [msgspec.json.decode(text, type=Turn) for text in fields.values()]
+            made = fields.pop(b"made", None) is not None
+            waited = frozenset(
+                text.decode() for name, text in fields.items() if name.startswith(b"w:")
+            )
+            turns = [
+                msgspec.json.decode(text, type=Turn)
+                for name, text in fields.items()
+                if name.startswith(b"t:")
+            ]
         except (KeyError, ValueError):  # msgspec's errors are ValueErrors
             return None
-        return Card(about, _ascending(turns), last)
+        return Card(about, _ascending(turns), last, shared=True, made=made, waited=waited)
+
+    async def is_kept(self, conversation_id: str) -> None:
+        """The permanent store knows the conversation by now."""
+        if self.session is None:
+            return
+        with suppress(RedisAway):
+            await self.session.command("HDEL", card_key(conversation_id), "made")
 
     async def forget(self, conversation_id: str) -> None:
         """Leave nothing of it: it is deleted, or has been rewritten."""

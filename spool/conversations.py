@@ -69,7 +69,7 @@ class SpooledConversations:
         lodging = await self._lodgings.file.lodge(
             fresh, [], summary=None, made=True, lease_ms=LEASE_MS
         )
-        self._cards.note(fresh)
+        self._cards.note(fresh, made=True)
         return lodging
 
     async def get(self, conversation_id: str, user_id: str) -> Conversation:
@@ -98,10 +98,8 @@ class SpooledConversations:
 
     async def _is_begun_elsewhere(self, conversation_id: str, user_id: str) -> bool:
         """Whether another server has begun this user's conversation in its spool."""
-        if not await self._lodgings.leases.elsewhere([conversation_id]):
-            return False
         card = await self._cards.read(conversation_id)
-        return card is not None and card.conversation.user_id == user_id
+        return card is not None and card.made and card.conversation.user_id == user_id
 
     async def list(
         self, user_id: str, *, before: tuple[int, str] | None, limit: int

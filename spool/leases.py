@@ -13,10 +13,13 @@ from contextlib import suppress
 
 from redislink.link import RedisAway
 from redislink.session import Session
-from spool.keys import ACTIVE, LEASE_MS, lease_key
-from spool.scripts import RELEASE, TAKE
+from spool.keys import ACTIVE, LEASE_MS, SERVER_SECONDS, SERVERS, lease_key
+from spool.scripts import LOOK, RELEASE, TAKE
 
 _AT_ONCE = 200
+
+# One a second. A Redis that was emptied knows nobody at first, and not who is cut off for a while.
+LOOKS_ALONE = 15
 
 
 class SpoolLeases:
@@ -26,6 +29,7 @@ class SpoolLeases:
         self._holder = holder
         self.session: Session | None = None
         self._seen_at = 0.0
+        self._looks = 0
         self.anyone = False
         """Whether some server has spooled of late, as of the last ``look``."""
 
@@ -71,12 +75,25 @@ class SpoolLeases:
             await self.session.run(RELEASE, (lease_key(conversation_id),), self._holder)
 
     async def look(self) -> None:
-        """Whether anybody spools."""
+        """Whether anybody spools, and who is there; saying that this server is."""
         if self.session is None:
             return
-        with suppress(RedisAway):  # while nobody can be asked, it is as it was
-            self.anyone = await self.session.command("GET", ACTIVE) is not None
-            self._seen_at = time.monotonic()
+        try:
+            active, servers = await self.session.run(
+                LOOK, (ACTIVE, SERVERS), self._holder, SERVER_SECONDS
+            )
+        except RedisAway:  # while nobody can be asked, it is as it was
+            self._looks = 0
+            return
+        self.anyone = bool(active)
+        self._seen_at = time.monotonic()
+        self._looks = self._looks + 1 if servers == 1 else 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other server shares this Redis: then what is not in it, and was, is known
+        here. Others have had time to say that they are there."""
+        return self._looks >= LOOKS_ALONE
 
     @property
     def can_ask(self) -> bool:

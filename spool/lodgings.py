@@ -133,7 +133,9 @@ class Lodgings:
             raise Elsewhere
         try:
             card = await self.cards.read(conversation_id)
-            if card is None:
+            # Redis has lost it, or never had it: what others did since is not known here.
+            is_lost = card is not None and not card.shared and self.leases.can_ask
+            if card is None or (is_lost and not self.leases.is_alone):
                 raise Unavailable("Nothing is known of this conversation at the moment.")
             transcript = await self.hot(conversation_id)
             conversation, turns = restored(card, transcript, held, may_lack=not self.leases.can_ask)

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memory.errors import RememberingError
+from redislink.session import Session
 from spool.draining import Drain
 from spool.file import SpoolFile
+from spool.leases import SpoolLeases
 from spool.permanent import Permanent
 from stores.contract import Drained
 
@@ -35,18 +37,21 @@ class Orphans:
         self._permanent = permanent
         self._on_drained = on_drained
 
-    async def drain(self) -> int:
-        """How many turns it has brought to the permanent store."""
+    async def drain(self, session: Session | None) -> int:
+        """How many turns it has brought to the permanent store; ``session`` is where their leases
+        are."""
         drained = 0
         for folder in sorted(self._slots.glob("*")):
             if folder == self._own or not SpoolFile.is_in(folder):
                 continue
             with _locked(folder) as is_mine:
                 if is_mine:
-                    drained += await self._drain(folder)
+                    leases = SpoolLeases(slot_identity(folder))
+                    leases.session = session
+                    drained += await self._drain(folder, leases)
         return drained
 
-    async def _drain(self, folder: Path) -> int:
+    async def _drain(self, folder: Path, leases: SpoolLeases) -> int:
         file = SpoolFile(folder)
         turns = 0
         try:
@@ -55,6 +60,7 @@ class Orphans:
                 # Nobody answers its open turns: whoever sweeps first takes them on.
                 drain = Drain(file, self._permanent, lambda turn: 0, self._on_drained)
                 drained = await drain.drain(lodging)
+                await leases.release(lodging.conversation_id)
                 turns += len({turn.id for turn, _ in drained.stored})
                 log.info(
                     "A conversation of a server that is gone was drained.",
@@ -68,6 +74,11 @@ class Orphans:
         finally:
             await file.close()
         return turns
+
+
+def slot_identity(folder: Path) -> str:
+    """The name that the slot's servers have through all their restarts (``server.turns.slot``)."""
+    return (folder / "lock").read_bytes()[:32].decode("ascii", "replace")
 
 
 @contextmanager

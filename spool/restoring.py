@@ -57,7 +57,7 @@ def restored(
     last = _last_of(card, seen.values(), transcript)
     closed: list[Turn] = []
     if transcript is not None and last is not None:
-        closed = _closed(about, transcript, last, seen, opened)
+        closed = _closed(about, transcript, last, seen, opened, card.waited)
     if not closed:
         closed = _unbroken(seen.values())
         is_whole = not closed or closed[0].place == 1 or len(closed) >= WHOLE_TURNS
@@ -121,6 +121,7 @@ def _closed(
     last: _Last,
     seen: dict[str, Turn],
     opened: dict[str, Turn],
+    waited: frozenset[str],
 ) -> list[Turn]:
     """The closed turns that a transcript shows, ascending; none where it ends too early."""
     pairs = _by_place(transcript.messages)
@@ -132,20 +133,33 @@ def _closed(
     if not places or places[0] < last.place:
         return []
     closed: list[Turn] = []
+    # One that waited may have been stopped, and be closed, before those that wait before it.
+    between = {turn.place for turn in opened.values()}
+    expected = places[0]
     for place in places:
         question, answer = pairs[place]
-        if question is None or place != places[0] - len(closed):
-            break  # it was trimmed
+        if question is None or place != expected:
+            break
+        expected = place - 1
+        while expected in between:
+            expected -= 1
         known = seen.get(question.turn_id or "")
         # Beyond the last one that the card has: the card lags, and between edits numbers go on
         # as places do.
         n = known.n if known is not None else last.n - (last.place - place)
         if n < 1:
             break
-        closed.append(_turn(about, place, n, question, answer, transcript, answers))
+        # While one before it is open, what was stopped as it waited has no count yet.
+        count = None if any(each < place for each in between) else answers
+        turn = _turn(about, place, n, question, answer, transcript, count)
+        if turn.id in waited or (known is not None and known.accepted == "queued"):
+            turn = replace(turn, accepted="queued")
+        closed.append(turn)
         answers -= answer is not None
+    left = places[len(closed) :]
     # The first may have lost its question to the trim.
-    return closed[::-1] if len(closed) >= len(places) - 1 else []
+    is_whole = not left or (len(left) == 1 and pairs[left[0]][0] is None)
+    return closed[::-1] if is_whole else []
 
 
 def _by_place(messages: list[Message]) -> dict[int, tuple[Message | None, Message | None]]:
@@ -166,7 +180,7 @@ def _turn(
     question: Message,
     answer: Message | None,
     transcript: Transcript,
-    answers: int,
+    answers: int | None,
 ) -> Turn:
     content = str(question.content)
     return Turn(

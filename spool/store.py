@@ -69,9 +69,9 @@ class SpooledStore:
             self._file,
             permanent,
             lambda turn: lease_ms if turn.owner == owner else 0,
-            lambda drained: self.on_drained(drained),
+            self._tell,
         )
-        self._orphans = Orphans(data_dir, slot, permanent, lambda drained: self.on_drained(drained))
+        self._orphans = Orphans(data_dir, slot, permanent, self._tell)
         self.on_drained: Callable[[Drained], Awaitable[None]] = nobody
         self._tasks: list[asyncio.Task[None]] = []
         self._returned = asyncio.Event()
@@ -117,9 +117,6 @@ class SpooledStore:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        # Others may go on with what lodges here; and this server, if it is back before.
-        for conversation_id in self._lodgings.lodged:
-            await self._leases.release(conversation_id)
         if self._session is not None:
             await self._session.close()
         await self._permanent.close()
@@ -147,6 +144,12 @@ class SpooledStore:
             log.info("The permanent store is back.", extra={"action": "store_back"})
             self._returned.set()
 
+    async def _tell(self, drained: Drained) -> None:
+        await self._cards.is_kept(drained.conversation_id)
+        for turn in {turn.id: turn for turn, _ in drained.stored}.values():
+            self._cards.note(None, turn)  # as the permanent store has it now
+        await self.on_drained(drained)
+
     async def _look_forever(self) -> None:
         orphans_at = leases_at = time.monotonic()
         while True:
@@ -159,7 +162,7 @@ class SpooledStore:
                 self.spooled = await self._file.spooled_turns() if self._lodgings.lodged else 0
                 if not self._permanent.away and time.monotonic() > orphans_at:
                     orphans_at = time.monotonic() + ORPHANS_SECONDS
-                    self.drained += await self._orphans.drain()
+                    self.drained += await self._orphans.drain(self._session)
             except Unavailable:
                 log.debug("The spool was not looked after.")
             except Exception:  # the top of a task that must not end

@@ -10,4 +10,5 @@ _FOLDER = Path(__file__).parent
 
 NOTE = Script(_FOLDER / "note.lua")
 TAKE = Script(_FOLDER / "take.lua")
+LOOK = Script(_FOLDER / "look.lua")
 RELEASE = Script(_FOLDER / "release.lua")

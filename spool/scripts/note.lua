@@ -1,10 +1,15 @@
 -- Note a conversation ('' where it is as it was) and a turn of it ('' for none) on its card.
 -- Of closed turns only the last is kept.
+local KEPT = 30
 local card = KEYS[1]
 local ttl, about, turn, number, is_open = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
 if about ~= '' then redis.call('HSET', card, 'about', about) end
+if ARGV[6] == '1' then redis.call('HSET', card, 'made', '1') end
 if turn ~= '' then
+  -- Whether it had to wait is part of what its sender was answered, and is again.
+  if ARGV[7] ~= '' then redis.call('HSET', card, 'w:' .. number, ARGV[7]) end
+  redis.call('HDEL', card, 'w:' .. number - KEPT)
   local field = 't:' .. number
   local last = tonumber(redis.call('HGET', card, 'last') or 0)
   if is_open == '1' then

@@ -92,6 +92,7 @@ def feed_of(*ends: Turn) -> dict[str, dict[str, Any]]:
             events.queued(end),
             events.started(end),
             events.delta(end, 0, "So."),
+            events.stored(end, question_of(end)),
             events.ended(end),
             events.removed(edit, [end], answers=0),
         ):

@@ -178,7 +178,7 @@ class Link:
         )
         self._on_success = on_success
         self._on_failure = on_failure
-        self.allowed = PROBED
+        self.allowed: Callable[[], Allowed] = lambda: PROBED
         """What an exchange gets that begins now; its owner knows better than the link."""
         self._idle: list[AbstractConnection] = []
         self._waiting: deque[_Request] = deque()
@@ -244,7 +244,7 @@ class Link:
     async def _send(self, batch: list[_Request]) -> None:
         try:
             connection = self._idle.pop() if self._idle else self._new_connection()
-            allowed = self.allowed
+            allowed = self.allowed()
             try:
                 async with asyncio.timeout(allowed.connect):
                     await self._pool.ensure_connection(connection)

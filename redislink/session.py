@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis import exceptions
 
-from redislink.link import IN_DOUBT, IN_USE, PROBED, Link, RedisAway, Reply, Script
+from redislink.link import IN_DOUBT, IN_USE, PROBED, Allowed, Link, RedisAway, Reply, Script
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,12 @@ PROBE_MS = 1_000
 TIMEOUTS_TO_OPEN = 2
 PROBE_SECONDS = (0.1, 0.2)
 """Jittered, so that many servers don't fall on a returning Redis in one instant."""
+
+
+DOUBT_SECONDS = 2.0
+_silent_at: dict[str, float] = {}
+"""By URL: when some session of this process last met a silence. A turn asks by several sessions,
+and waits for the same silence once."""
 
 
 class Repairs(Protocol):
@@ -69,6 +75,8 @@ class Session:
         self._on_change = on_change
         self._needs = probe
         self._link = Link(url, on_success=self._succeeded, on_failure=self._failed)
+        self._link.allowed = self._allowed
+        self._url = url
         self._timeouts = 0
         self._announced = asyncio.Event()
         self._wanted = asyncio.Event()
@@ -157,7 +165,14 @@ class Session:
 
     def _count_timeouts(self, count: int) -> None:
         self._timeouts = count
-        self._link.allowed = PROBED if not self.connected else IN_DOUBT if count else IN_USE
+        if count:
+            _silent_at[self._url] = self.loop.time()
+
+    def _allowed(self) -> Allowed:
+        if not self.connected:
+            return PROBED
+        is_doubted = self.loop.time() - _silent_at.get(self._url, -DOUBT_SECONDS) < DOUBT_SECONDS
+        return IN_DOUBT if self._timeouts or is_doubted else IN_USE
 
     def _failed(self, error: BaseException) -> None:
         if not self.connected:

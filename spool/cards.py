@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,6 +31,8 @@ MAX_BYTES = 32 * 1024 * 1024
 MAX_TURNS = 26
 """Of a conversation in this process: those of the last 50 messages, and one."""
 MAX_GONE = 10_000
+ANSWERED_SECONDS = 3_600
+"""Nothing is answered for so long: it has ended on another server, and was not noted here."""
 
 _CARD_OVERHEAD = 1_500
 _TURN_OVERHEAD = 1_500
@@ -53,12 +57,17 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class _Held:
-    __slots__ = ("about", "size", "turns")
+    __slots__ = ("about", "noted_at", "size", "turns")
 
     def __init__(self) -> None:
         self.about: Conversation | None = None
         self.turns: dict[str, Turn] = {}
-        self.size = _CARD_OVERHEAD
+        self.noted_at = 0.0
+        self.size = 0
+
+    @property
+    def is_answered(self) -> bool:
+        return any(turn.open for turn in self.turns.values())
 
 
 class Cards:
@@ -68,6 +77,9 @@ class Cards:
         self.session: Session | None = None
         self._max_bytes = max_bytes
         self._held: OrderedDict[str, _Held] = OrderedDict()
+        """The one noted longest ago first."""
+        self._quiet: OrderedDict[str, None] = OrderedDict()
+        """Those of them in which nothing is open; in the same order."""
         self._bytes = 0
         self._conversations: dict[str, str] = {}
         """Of each open turn that was noted here."""
@@ -107,16 +119,23 @@ class Cards:
             while len(held.turns) > MAX_TURNS:
                 earliest = min(held.turns.values(), key=lambda each: (each.open, each.n))
                 self._let_go(held, earliest)
+        held.noted_at = time.monotonic()
         held.size = _CARD_OVERHEAD + sum(map(_size, held.turns.values()))
         self._bytes += held.size
+        self._quiet.pop(conversation_id, None)
+        if not held.is_answered:
+            self._quiet[conversation_id] = None
         while self._bytes > self._max_bytes and len(self._held) > 1:
             self._make_room()
 
     def _make_room(self) -> None:
         """What is answered here is kept in mind the longest, and of that only what is open."""
         conversation_id, held = next(iter(self._held.items()))
+        if self._quiet and time.monotonic() - held.noted_at < ANSWERED_SECONDS:
+            self._drop(next(iter(self._quiet)))
+            return
         closed = [turn for turn in held.turns.values() if not turn.open]
-        if not closed or len(closed) == len(held.turns):
+        if not closed or not held.is_answered:
             self._drop(conversation_id)
             return
         for turn in closed:
@@ -134,6 +153,7 @@ class Cards:
         held = self._held.pop(conversation_id, None)
         if held is None:
             return
+        self._quiet.pop(conversation_id, None)
         self._bytes -= held.size
         for turn_id in held.turns:
             self._conversations.pop(turn_id, None)
@@ -229,6 +249,7 @@ class Cards:
         except RedisAway:
             if len(self._gone) < MAX_GONE:  # beyond it, they live for a day
                 self._gone.add(conversation_id)
+            self.session.repair_soon()  # it may count as there: one time-out does not open it
 
     # Repairs of the session
 
@@ -271,5 +292,6 @@ def _bare(turn: Turn) -> Turn:
 
 
 def _size(turn: Turn) -> int:
-    answer = 0 if turn.answer is None else len(turn.answer.content)
-    return _TURN_OVERHEAD + 2 * (len(turn.question.content) + answer)
+    # A text with an emoji takes four bytes a character.
+    answer = 0 if turn.answer is None else sys.getsizeof(turn.answer.content)
+    return _TURN_OVERHEAD + sys.getsizeof(turn.question.content) + answer

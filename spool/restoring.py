@@ -149,6 +149,7 @@ def _closed(
         n = known.n if known is not None else last.n - (last.place - place)
         if n < 1:
             break
+        last = _Last(n, place)
         # While one before it is open, what was stopped as it waited has no count yet.
         count = None if any(each < place for each in between) else answers
         turn = _turn(about, place, n, question, answer, transcript, count)

@@ -300,7 +300,7 @@ class SpooledTurns:
     async def _require_here(self, conversation_id: str) -> None:
         """Raises ``Elsewhere`` where another server may know more of it than the permanent
         store."""
-        if await self._leases.elsewhere([conversation_id]):
+        if await self._leases.elsewhere([conversation_id], surely=True):
             raise Elsewhere
 
     async def _card(self, conversation_id: str) -> Card:

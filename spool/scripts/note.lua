@@ -13,7 +13,8 @@ if turn ~= '' then
   local field = 't:' .. number
   local last = tonumber(redis.call('HGET', card, 'last') or 0)
   if is_open == '1' then
-    redis.call('HSET', card, field, turn)
+    -- A note that comes late opens nothing again.
+    if number ~= last then redis.call('HSET', card, field, turn) end
   elseif number < last then
     redis.call('HDEL', card, field)
   else

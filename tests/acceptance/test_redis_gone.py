@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -268,3 +269,27 @@ async def test_a_stream_goes_on_within_a_second_or_two_when_redis_freezes(
             await story.end_of(turn_id)
         finally:
             redis_server.thaw()
+
+
+@pytest.mark.parametrize("fault", ["killed", "frozen", "black hole"])
+async def test_the_first_turn_without_redis_takes_a_second_more_and_the_next_ones_nothing(
+    start_app: StartApp, shared: dict[str, str], redis_server: RedisServer, fault: str
+) -> None:
+    async with RedisWay(redis_server.port) as way:
+        app = start_app(**shared | {"REDIS_URL": way.url})
+        async with Client(app.url) as guest:
+            conversation_id = (await guest.ask("one"))["conversation_id"]
+            story = Story(conversation_id).on(guest)
+
+            async def took(question: str) -> float:
+                began = time.monotonic()
+                said = [*story.told.contents, question, f"echo: {question}"]
+                await guest.send(question, conversation_id)
+                await story.shows(said)
+                return time.monotonic() - began
+
+            usual = min([await took(f"before {number}") for number in range(5)])
+            way.freeze() if fault == "black hole" else break_redis(redis_server, fault)
+            assert await took("first") < usual + 1.3  # a second, and what a busy machine adds
+            assert min([await took(f"after {number}") for number in range(5)]) < usual + 0.3
+            way.thaw() if fault == "black hole" else mend_redis(redis_server, fault)

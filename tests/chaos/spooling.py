@@ -25,6 +25,9 @@ def is_one_answer(first: Shape, now: Shape) -> bool:
     if first == now:
         return True
     ways = (first.get("durability"), now.get("durability"))
+    if ways == ("permanent", "spooled"):
+        # MongoDB took it, and the server that it was sent to did not hear of it.
+        return is_one_answer(now, first)
     if ways != ("spooled", "permanent") or not is_as_told(first["message"], now["message"]):
         return False
     return {**first, "durability": ways[1], "message": now["message"]} == now

@@ -106,9 +106,9 @@ async def serve(settings: Settings) -> None:
             page=PAGE,
         )
         started.push_async_callback(server.close)
-        if isinstance(store, SpooledStore):
-            store.on_drained = server.returns.drained
         port = await server.start(settings.host, settings.port)
+        if isinstance(store, SpooledStore):
+            store.drain_to(server.returns.drained)
 
         settle_garbage_collector()
         tell(settings, port, memory=memory, store=store, agent=agent, who=server.who)

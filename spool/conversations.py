@@ -42,6 +42,11 @@ class SpooledConversations:
 
         async def enter() -> Lodging:
             nonlocal is_new
+            known = await self._cards.read(conversation_id)
+            if known is not None:
+                if known.conversation.user_id != user_id:
+                    raise Taken
+                return await self._lodgings.lodge(conversation_id, None)
             is_new = True
             return await self._make(fresh)
 
@@ -51,11 +56,6 @@ class SpooledConversations:
             )
             return conversation, is_new
 
-        known = self._lodgings.away() and await self._cards.read(conversation_id)
-        if known and conversation_id not in self._lodgings.lodged:
-            if known.conversation.user_id != user_id:
-                raise Taken
-            return await self._lodgings.do(conversation_id, there, here)
         return await self._lodgings.do(conversation_id, there, here, enter=enter)
 
     async def _make(self, fresh: Conversation) -> Lodging:

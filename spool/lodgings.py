@@ -94,7 +94,7 @@ class Lodgings:
                 if lodging is None:
                     if not self.away():
                         continue
-                    enter_now = enter or (lambda: self._lodge(conversation_id, held))
+                    enter_now = enter or (lambda: self.lodge(conversation_id, held))
                     lodging = self.lodged[conversation_id] = await enter_now()
                 if not lodging.is_held:
                     raise Elsewhere
@@ -126,7 +126,7 @@ class Lodgings:
             raise Unavailable
         return await there()
 
-    async def _lodge(self, conversation_id: str, held: Turn | None) -> Lodging:
+    async def lodge(self, conversation_id: str, held: Turn | None) -> Lodging:
         """Called with ``moving`` held. Raises ``Unavailable``."""
         self.require_room()
         if not await self.leases.take(conversation_id):

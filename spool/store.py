@@ -34,13 +34,8 @@ LEASES_A_SECOND = 1_000
 ORPHANS_SECONDS = 10.0
 
 
-async def nobody(_: Drained) -> None:
-    return None
-
-
 class SpooledStore:
-    """``stores.contract.Store``. ``on_drained`` is called for each conversation that is in the
-    permanent store again, while its calls still wait."""
+    """``stores.contract.Store``. Drains once ``drain_to`` was called."""
 
     def __init__(
         self,
@@ -72,7 +67,7 @@ class SpooledStore:
             self._tell,
         )
         self._orphans = Orphans(data_dir, slot, permanent, self._tell)
-        self.on_drained: Callable[[Drained], Awaitable[None]] = nobody
+        self._on_drained: Callable[[Drained], Awaitable[None]] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._returned = asyncio.Event()
         self.drained = 0
@@ -107,10 +102,13 @@ class SpooledStore:
             await self._permanent.connect()
         except Unavailable:
             log.debug("The permanent store is to be reached later.")
-        self._tasks = [
-            asyncio.create_task(self._drain_forever(), name="spool-drain"),
-            asyncio.create_task(self._look_forever(), name="spool-look"),
-        ]
+        self._tasks.append(asyncio.create_task(self._look_forever(), name="spool-look"))
+
+    def drain_to(self, on_drained: Callable[[Drained], Awaitable[None]]) -> None:
+        """From now on what is in the spool goes to the permanent store. ``on_drained`` is called
+        for each conversation that is there again, while its calls still wait."""
+        self._on_drained = on_drained
+        self._tasks.append(asyncio.create_task(self._drain_forever(), name="spool-drain"))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -148,7 +146,8 @@ class SpooledStore:
         await self._cards.is_kept(drained.conversation_id)
         for turn in {turn.id: turn for turn, _ in drained.stored}.values():
             self._cards.note(None, turn)  # as the permanent store has it now
-        await self.on_drained(drained)
+        if self._on_drained is not None:
+            await self._on_drained(drained)
 
     async def _look_forever(self) -> None:
         orphans_at = leases_at = time.monotonic()
@@ -160,7 +159,8 @@ class SpooledStore:
                     leases_at = time.monotonic() + max(LEASES_SECONDS, min(many, 10))
                 await self._leases.look()
                 self.spooled = await self._file.spooled_turns() if self._lodgings.lodged else 0
-                if not self._permanent.away and time.monotonic() > orphans_at:
+                drains = self._on_drained is not None and not self._permanent.away
+                if drains and time.monotonic() > orphans_at:
                     orphans_at = time.monotonic() + ORPHANS_SECONDS
                     self.drained += await self._orphans.drain(self._session)
             except Unavailable:

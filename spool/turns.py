@@ -250,8 +250,12 @@ class SpooledTurns:
 
     async def release(self, owner: str) -> int:
         released = await self._here.release(owner)
-        if not self._lodgings.away():
-            released += await self._there.release(owner)
+        try:
+            if not self._lodgings.away():
+                released += await self._there.release(owner)
+        except Unavailable:
+            if not self._lodgings.away():
+                raise  # what is left there ends by itself
         return released
 
     async def request_stop(self, conversation_id: str, turn_id: str) -> Turn | None:

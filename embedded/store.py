@@ -53,6 +53,9 @@ class EmbeddedStore(TurnArchive):
 
     spooled = drained = 0  # there is no spool
 
+    def forget(self, conversation_id: str) -> None:
+        return None
+
     async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
         return transcript
 

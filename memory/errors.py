@@ -2,6 +2,7 @@
 
 RememberingError
 ├── Unavailable              retryable: the store can't be reached, or did not answer in time
+│   └── Refused              ... and is there, but lets nobody in: somebody has to mend that
 ├── NotFound                 no such conversation: never made, deleted, or another user's
 ├── Taken                    the conversation id belongs to another user, or to another request
 └── Duplicate                an insert met a unique index; which one says what to do
@@ -22,6 +23,10 @@ class RememberingError(Exception):
 
 class Unavailable(RememberingError):
     """The store can't be reached at the moment; the same call may work later."""
+
+
+class Refused(Unavailable):
+    """The store is there, and refuses the login."""
 
 
 class NotFound(RememberingError):

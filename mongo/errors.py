@@ -20,7 +20,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from memory.errors import RememberingError, Unavailable
+from memory.errors import Refused, RememberingError, Unavailable
 
 _LOGIN_CODES = {13, 18}  # Unauthorized, AuthenticationFailed
 _PASSING_CODES = {
@@ -69,7 +69,7 @@ def wrapped(error: PyMongoError | TimeoutError) -> RememberingError:
 def refusal(code: int | None) -> RememberingError:
     """What a server's error code means for a caller."""
     if code in _LOGIN_CODES:
-        return Unavailable("MongoDB refuses the login that MONGODB_URI gives, or wants one.")
+        return Refused("MongoDB refuses the login that MONGODB_URI gives, or wants one.")
     if code in _PASSING_CODES:
         return Unavailable("MongoDB can't take the write at the moment.")
     return RememberingError(f"MongoDB refused the operation (code {code}).")

@@ -57,7 +57,7 @@ class MongoStore(TurnArchive):
         try:
             await self._connection.open()
         except Unavailable as error:
-            raise Unavailable(f"{self._description}: {error}") from error
+            raise type(error)(f"{self._description}: {error}") from error
 
     async def close(self) -> None:
         await self.turns.finish_inserts()
@@ -68,6 +68,9 @@ class MongoStore(TurnArchive):
             await collections.probe()
 
     spooled = drained = 0  # there is no spool
+
+    def forget(self, conversation_id: str) -> None:
+        return None
 
     async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
         return transcript

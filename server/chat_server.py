@@ -170,6 +170,7 @@ class ChatServer:
 
     def _forget(self, conversation_id: str) -> None:
         """The conversation was deleted, by whichever server."""
+        self._store.forget(conversation_id)
         self.answering.forget(conversation_id)
         self.feeds.forget(conversation_id)
 

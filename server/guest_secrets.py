@@ -15,13 +15,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from memory.errors import Unavailable
+from memory.errors import RememberingError, Unavailable
 
 log = logging.getLogger(__name__)
 
 NAME = "guest"
 FILE = "guest.secret"
 MAX_SECRETS = 10
+SHORTEST = 32
+NOT_OURS = (
+    "has something else in it than secrets: move it away. Guests whom this host alone has let in "
+    "are strangers then."
+)
+
+
+class SecretsUnusable(RememberingError):
+    """The guests' secrets in DATA_DIR can't be used."""
 
 
 class Store(Protocol):
@@ -39,48 +48,71 @@ class GuestSecrets:
         """Whether they are what the store says."""
 
     async def load(self) -> None:
-        """Raises ``OSError`` where ``DATA_DIR`` can't be used."""
+        """Raises ``SecretsUnusable`` where the file in ``DATA_DIR`` can't be read or written."""
         known = self._read()
         try:
             shared = await self._store.secret(NAME, offered=known[0] if known else None)
         except Unavailable:
             self.current = known or self._make()
             return
-        self.current = list(dict.fromkeys([shared, *known]))[:MAX_SECRETS]
-        self.settled = True
-        if self.current != known:
-            self._write(self.current)
+        found = list(dict.fromkeys([shared, *known]))[:MAX_SECRETS]
+        if found != known:
+            self._write(found)
+        self.current, self.settled = found, True
 
     async def settle(self, changed: Callable[[Sequence[str]], None]) -> bool:
         """Ask the store once more, if that is still to be done; True when it no longer is."""
         if not self.settled:
             before = self.current
-            await self.load()
+            try:
+                await self.load()
+            except SecretsUnusable as error:
+                log.warning("Guests' secret: %s", error, extra={"action": "guest_secret"})
             if self.current != before:
                 changed(self.current)
         return self.settled
 
     def _read(self) -> list[str]:
         try:
-            return self._path.read_text(encoding="ascii").split()
+            found = self._path.read_text(encoding="ascii").split()
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise self._unusable(error) from error
+        except UnicodeDecodeError as error:
+            raise SecretsUnusable(f"{self._path} {NOT_OURS}") from error
+        if any(len(secret) < SHORTEST for secret in found):
+            raise SecretsUnusable(f"{self._path} {NOT_OURS}")
+        return found
+
+    def _unusable(self, error: OSError) -> SecretsUnusable:
+        return SecretsUnusable(f"{self._path} can't be used: {error.strerror}.")
 
     def _make(self) -> list[str]:
         """One of this host's own: of several servers that start at once, one makes it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        whole = self._beside(secrets.token_urlsafe(32))
+        made = secrets.token_urlsafe(32)
         try:
-            os.link(whole, self._path)
-        except FileExistsError:
-            log.debug("Another server of this host has made the guests' secret.")
-        finally:
-            whole.unlink()
-        return self._read()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            whole = self._beside(made)
+            try:
+                os.link(whole, self._path)
+            except FileExistsError:
+                log.debug("Another server of this host has made the guests' secret.")
+            finally:
+                whole.unlink()
+            found = self._read()
+            if not found:  # somebody's empty file
+                self._write([made])
+        except OSError as error:
+            raise self._unusable(error) from error
+        return found or [made]
 
     def _write(self, found: list[str]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._beside("\n".join(found)).replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._beside("\n".join(found)).replace(self._path)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def _beside(self, text: str) -> Path:
         """The text in a file of its own, synced: what is renamed or linked is whole."""

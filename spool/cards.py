@@ -239,6 +239,10 @@ class Cards:
         with suppress(RedisAway):
             await self.session.command("HDEL", card_key(conversation_id), "made")
 
+    def forget_here(self, conversation_id: str) -> None:
+        """It was deleted, by another server: Redis has nothing of it."""
+        self._drop(conversation_id)
+
     async def forget(self, conversation_id: str) -> None:
         """Leave nothing of it: it is deleted, or has been rewritten."""
         self._drop(conversation_id)

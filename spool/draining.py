@@ -55,9 +55,10 @@ class Drain:
         self._lease_ms = lease_ms
 
     async def drain(self, lodging: Lodging) -> Drained:
-        """Bring all of it to the permanent store; then it is no longer here.
+        """Bring all of it to the permanent store; then it is no longer here (or is left in the file
+        until that can be written again).
 
-        Raises ``Unavailable``: then all of it still is.
+        Raises ``Unavailable``: then all of it still is here.
         """
         turns = await self._file.turns_of(lodging.conversation_id)
         user_id = turns[0].user_id if turns else ""
@@ -73,33 +74,49 @@ class Drain:
             )
         # Whoever dies before this is told drains it, and tells it, again.
         await self._tell(drained)
-        await self._file.let_go(lodging.conversation_id)
+        try:
+            await self._file.let_go(lodging.conversation_id)
+        except Unavailable as error:
+            log.warning(
+                "What was drained stays in the spool's file for now: %s",
+                error,
+                extra={"action": "let_go_waits", "conversation_id": lodging.conversation_id},
+            )
         return drained
 
     async def _bring(self, lodging: Lodging, turns: list[Turn]) -> Drained:
         conversation = await self._conversation(lodging)
+        title = (await self._file.conversation(lodging.conversation_id)).title or None
         has_moved = conversation.id != lodging.conversation_id
-        stored: list[tuple[Turn, Message]] = []
+        brought: list[tuple[Turn, Turn]] = []
         as_told = not has_moved
         dropped = 0
         for turn in turns:
             if lodging.is_copy(turn):
                 continue
-            was_new = {message.id for message in lodging.new_of(turn)}
             given = _moved(turn, conversation.id) if has_moved else turn
             if dropped:
                 given = replace(given, n=given.n - dropped, place=given.place - dropped)
-            kept = await self._turn(given)
+            kept = await self._turn(given, title)
             if kept is None:
                 as_told = False
                 dropped += turn.n >= lodging.first_n  # those after it move up
                 continue
-            told = (given.n, given.place, given.status, given.attempt)
-            as_told = as_told and told == (kept.n, kept.place, kept.status, kept.attempt)
-            # By their ids: it may have another number there.
-            stored += [(kept, each) for each in messages_of(kept) if each.id in was_new]
-        if await self._permanent.turns.recount(conversation.id):
-            as_told = False
+            as_told = as_told and _as_told(kept) == _as_told(given)
+            brought.append((turn, kept))
+        is_mended = await self._permanent.turns.recount(conversation.id)
+        stored: list[tuple[Turn, Message]] = []
+        for turn, kept in brought:
+            if is_mended and kept.status in ENDED:
+                kept = await self._permanent.turns.get(conversation.id, kept.id) or kept
+            # By now its count is right: a conversation's counters only ever rise.
+            if kept.status in ENDED and not turn.open:
+                await self._permanent.turns.close(kept)
+                kept = replace(kept, open=False)
+            # Counted from the last: it may have another id and number there.
+            new = len(lodging.new_of(turn))
+            stored += [(kept, each) for each in messages_of(kept)[::-1][:new][::-1]]
+        as_told = as_told and not is_mended
         return Drained(
             conversation_id=lodging.conversation_id,
             user_id=conversation.user_id,
@@ -112,8 +129,13 @@ class Drain:
     async def _conversation(self, lodging: Lodging) -> Conversation:
         """Raises ``NotFound`` where it was deleted."""
         here = await self._file.conversation(lodging.conversation_id)
-        if not lodging.made:
-            return await self._permanent.conversations.get(here.id, here.user_id)
+        try:
+            if not lodging.made:
+                return await self._permanent.conversations.get(here.id, here.user_id)
+        except NotFound:
+            # Another server has begun it in a spool that is not drained yet; or it was deleted,
+            # and its tombstone says so now.
+            log.debug("A conversation is made by whoever drains it first.")
         try:
             kept, _ = await self._permanent.conversations.create(
                 here.id, here.user_id, here.title, digest=here.digest, at=here.created_at
@@ -130,7 +152,7 @@ class Drain:
             )
         return kept
 
-    async def _turn(self, turn: Turn) -> Turn | None:
+    async def _turn(self, turn: Turn, title: str | None) -> Turn | None:
         """As the permanent store now has it; None where it has gone on with it otherwise, or knew
         its message already."""
         for _ in range(MAX_COLLISIONS):
@@ -149,9 +171,11 @@ class Drain:
                 continue
             if kept is None:
                 return None
-            await self._permanent.conversations.touch(kept)
-            if kept.status in ENDED and not turn.open:
-                await self._permanent.turns.close(kept)
+            try:
+                await self._permanent.conversations.touch(kept, title=title)
+            except NotFound:  # deleted in this moment; whoever purges it may not have seen this
+                await self._permanent.turns.remove(kept)
+                raise
             return kept
         raise Unavailable("The conversation is too busy to be drained.")
 
@@ -179,6 +203,11 @@ class Drain:
         conversation = await self._permanent.conversations.get(turn.conversation_id, turn.user_id)
         before = max(conversation.position.answers, last.answers or 0)
         return before + (turn.answer is not None)
+
+
+def _as_told(turn: Turn) -> tuple[str, int, int, str, int]:
+    """What those who follow the conversation know of it, and might find otherwise."""
+    return turn.id, turn.n, turn.place, turn.status, turn.attempt
 
 
 def _under_another_id(turn: Turn) -> Turn:

@@ -18,7 +18,7 @@ from embedded.conversations import BY_ID
 from embedded.database import Transaction, now
 from embedded.rows import as_json, conversation_record, turn_row
 from embedded.store import EmbeddedStore
-from memory.errors import NotFound
+from memory.errors import NotFound, RememberingError, Unavailable
 from memory.records import ENDED, Conversation, Message, Summary, Turn, messages_of
 
 NAME = "spool.db"
@@ -117,6 +117,8 @@ class Lodging(msgspec.Struct, kw_only=True):
 class SpoolFile(EmbeddedStore):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / NAME)
+        self.left: set[str] = set()
+        """What was let go and is still in the file, because that could not be written."""
 
     @property
     def path(self) -> Path:
@@ -165,7 +167,9 @@ class SpoolFile(EmbeddedStore):
         lease_ms: int,
     ) -> Lodging:
         """Take a conversation in: all of it in one transaction. ``turns`` as the permanent store
-        has them."""
+        has them. Raises ``Unavailable`` also where they don't fit what lodges here."""
+        if conversation.id in self.left:
+            await self.let_go(conversation.id)
         lodging = _begun_with(conversation.id, turns, made=made)
         position = conversation.position
         fields = {
@@ -199,7 +203,13 @@ class SpoolFile(EmbeddedStore):
                 row = {**turn_row(turn), "lease_until": now() + lease_ms}
                 await transaction.change(sql.INSERT, row)
 
-        await self._database.write(work)
+        try:
+            await self._database.write(work)
+        except RememberingError as error:
+            if not isinstance(error.__cause__, sqlite3.IntegrityError):
+                raise
+            # One of its messages was sent again to another conversation that lodges here.
+            raise Unavailable("A message of this conversation is in the spool already.") from error
         return lodging
 
     async def let_go(self, conversation_id: str) -> None:
@@ -209,7 +219,9 @@ class SpoolFile(EmbeddedStore):
             for statement in LET_GO:
                 await transaction.change(statement, {"id": conversation_id})
 
+        self.left.add(conversation_id)
         await self._database.write(work)
+        self.left.discard(conversation_id)
 
 
 def _begun_with(conversation_id: str, turns: list[Turn], *, made: bool) -> Lodging:

@@ -30,6 +30,7 @@ class SpoolLeases:
         self.session: Session | None = None
         self._seen_at = 0.0
         self._looks = 0
+        self._others: set[str] = set()
         self.anyone = False
         """Whether some server has spooled of late, as of the last ``look``."""
 
@@ -87,13 +88,19 @@ class SpoolLeases:
             return
         self.anyone = bool(active)
         self._seen_at = time.monotonic()
-        self._looks = self._looks + 1 if servers == 1 else 0
+        self._others = {name.decode() for name in servers} - {self._holder}
+        self._looks = 0 if self._others else self._looks + 1
 
     @property
     def is_alone(self) -> bool:
         """Whether no other server shares this Redis: then what is not in it, and was, is known
         here. Others have had time to say that they are there."""
         return self._looks >= LOOKS_ALONE
+
+    def is_of_another(self, owner: str | None) -> bool:
+        """Whether a turn's owner is another server, which was there a moment ago."""
+        is_known = time.monotonic() - self._seen_at < SERVER_SECONDS
+        return is_known and owner is not None and owner.partition(":")[0] in self._others
 
     @property
     def can_ask(self) -> bool:

@@ -137,13 +137,15 @@ class Lodgings:
             is_lost = card is not None and not card.shared and self.leases.can_ask
             if card is None or (is_lost and not self.leases.is_alone):
                 raise Unavailable("Nothing is known of this conversation at the moment.")
+            if any(self.leases.is_of_another(turn.owner) for turn in card.open):
+                raise Elsewhere  # it answers there, and goes on with it
             transcript = await self.hot(conversation_id)
             conversation, turns = restored(card, transcript, held, may_lack=not self.leases.can_ask)
             lodging = await self.file.lodge(
                 conversation,
                 turns,
                 summary=None if transcript is None else transcript.summary,
-                made=False,
+                made=card.made,
                 lease_ms=LEASE_MS,
             )
         except BaseException:

@@ -6,7 +6,7 @@ enough for all that happens next: the next number, the next prompt, a message th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
@@ -55,12 +55,14 @@ def restored(
     seen = {turn.id: turn for turn in valid if turn.id not in opened}
     about = card.conversation
     last = _last_of(card, seen.values(), transcript)
+    between = {turn.place for turn in opened.values()}
     closed: list[Turn] = []
     if transcript is not None and last is not None:
         closed = _closed(about, transcript, last, seen, opened, card.waited)
     if not closed:
-        closed = _unbroken(seen.values())
-        is_whole = not closed or closed[0].place == 1 or len(closed) >= WHOLE_TURNS
+        closed = _unbroken(seen.values(), between)
+        is_whole = not closed or not _before(closed[0].place, between)
+        is_whole = is_whole or len(closed) >= WHOLE_TURNS
         if not (is_whole or may_lack):
             closed = []
     if last is not None and (not closed or closed[-1].n < last.n):
@@ -85,11 +87,20 @@ def _open_of(turns: list[Turn]) -> dict[str, Turn]:
     return {turn.id: turn for turn in turns if turn.open and turn.n >= ran}
 
 
-def _unbroken(turns: Iterable[Turn]) -> list[Turn]:
+def _before(place: int, between: Collection[int]) -> int:
+    """The place of the closed turn before it; 0 where there is none. One that waited may have been
+    stopped, and be closed, before those that wait before it: what is open stands ``between``."""
+    place -= 1
+    while place in between:
+        place -= 1
+    return place
+
+
+def _unbroken(turns: Iterable[Turn], between: Collection[int]) -> list[Turn]:
     """The last of these, whose texts are known, back to the first gap; ascending."""
     unbroken: list[Turn] = []
     for turn in sorted(turns, key=lambda each: each.n, reverse=True):
-        is_next = not unbroken or turn.place == unbroken[-1].place - 1
+        is_next = not unbroken or turn.place == _before(unbroken[-1].place, between)
         if not (turn.question.content and is_next and turn.status in ENDED):
             break  # not known whole: another server went on with it
         unbroken.append(replace(turn, open=False))
@@ -133,16 +144,13 @@ def _closed(
     if not places or places[0] < last.place:
         return []
     closed: list[Turn] = []
-    # One that waited may have been stopped, and be closed, before those that wait before it.
     between = {turn.place for turn in opened.values()}
     expected = places[0]
     for place in places:
         question, answer = pairs[place]
         if question is None or place != expected:
             break
-        expected = place - 1
-        while expected in between:
-            expected -= 1
+        expected = _before(place, between)
         known = seen.get(question.turn_id or "")
         # Beyond the last one that the card has: the card lags, and between edits numbers go on
         # as places do.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from memory.errors import RememberingError, Unavailable
+from memory.errors import Refused, RememberingError, Unavailable
 from memory.records import Message, Summary, Transcript
 from redislink.session import Session
 from spool.cards import Cards
@@ -100,6 +100,8 @@ class SpooledStore:
         await self._lodgings.load()
         try:
             await self._permanent.connect()
+        except Refused:
+            raise  # it does not mend itself
         except Unavailable:
             log.debug("The permanent store is to be reached later.")
         self._tasks.append(asyncio.create_task(self._look_forever(), name="spool-look"))
@@ -144,6 +146,8 @@ class SpooledStore:
 
     async def _tell(self, drained: Drained) -> None:
         await self._cards.is_kept(drained.conversation_id)
+        if drained.gone:
+            await self._cards.forget(drained.conversation_id)
         for turn in {turn.id: turn for turn, _ in drained.stored}.values():
             self._cards.note(None, turn)  # as the permanent store has it now
         if self._on_drained is not None:
@@ -187,6 +191,13 @@ class SpooledStore:
             await asyncio.gather(*map(self._drain_one, waiting[first : first + DRAINED_TOGETHER]))
             if self._permanent.away:
                 return
+        for conversation_id in list(self._file.left):
+            if conversation_id not in self._file.left:
+                continue  # it has come to lodge again
+            try:
+                await self._file.let_go(conversation_id)
+            except RememberingError:
+                break  # the file can't be written yet
         if waiting and not self._lodgings.lodged:
             try:
                 await self._file.empty_log()  # nobody needs its texts any more
@@ -244,6 +255,9 @@ class SpooledStore:
             here,
             otherwise,
         )
+
+    def forget(self, conversation_id: str) -> None:
+        self._cards.forget_here(conversation_id)
 
     async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
         return await self._lodgings.marked(conversation_id, transcript)

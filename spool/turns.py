@@ -159,9 +159,10 @@ class SpooledTurns:
 
         async def there() -> list[Turn]:
             superseded = await self._there.supersede(turn)
+            before = await self._there.before(conversation_id, turn.place, 1)
             still_open = await self._there.open_turns(conversation_id)
             await self._cards.forget(conversation_id)
-            self._cards.note(None, *still_open)
+            self._cards.note(None, *(each for each in before if not each.open), *still_open)
             return superseded
 
         return await self._lodgings.only_there(conversation_id, there)
@@ -266,10 +267,8 @@ class SpooledTurns:
             return lodging.marked(found)
 
         async def there() -> Turn | None:
-            found = await self._there.request_stop(conversation_id, turn_id)
-            if found is None:
-                await self._require_here(conversation_id)
-            return found
+            await self._require_here(conversation_id)
+            return await self._there.request_stop(conversation_id, turn_id)
 
         return await self._lodgings.do(conversation_id, there, here)
 

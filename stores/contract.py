@@ -240,6 +240,10 @@ class Store(Archive, Protocol):
     @property
     def drained(self) -> int: ...
 
+    def forget(self, conversation_id: str) -> None:
+        """Another server has deleted it: keep nothing of it in mind."""
+        ...
+
     async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
         """The transcript, saying which of its messages are only in a spool."""
         ...

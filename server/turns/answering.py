@@ -393,7 +393,12 @@ class Answering:
         slow: a signal tells that server; where none comes, the next renewal of the lease does.
         """
         run = self._runs.get(turn_id)
-        turn = await self._turns.request_stop(conversation_id, turn_id)
+        try:
+            turn = await self._turns.request_stop(conversation_id, turn_id)
+        except Unavailable:
+            if run is not None:
+                run.stop()  # no store is needed for that; how it ended is told when one has it
+            raise
         run = self._runs.get(turn_id, run)  # it may have been begun meanwhile
         if run is not None and turn is not None:
             run.stop()

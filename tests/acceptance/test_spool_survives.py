@@ -248,10 +248,10 @@ async def test_a_server_starts_with_its_stores_away(
 
 
 @contextmanager
-def a_full_disk(app: App) -> Iterator[None]:
+def a_full_disk(app: App, largest: int = FULL_BYTES) -> Iterator[None]:
     """No file of this server may grow past so many bytes: its disk is full."""
     assert app.process is not None
-    before = resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, (FULL_BYTES, -1))
+    before = resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, (largest, -1))
     try:
         yield
     finally:

@@ -1,0 +1,84 @@
+"""What a card in Redis tells besides its turns: who had to wait, what is not kept for good yet."""
+
+from __future__ import annotations
+
+import redis
+from msgspec.structs import replace
+
+from spool.cards import Cards
+from spool.keys import card_key
+from tests.spool.conftest import MakeCards
+from tests.spool.knowing import about, bare, closed_turn, open_turn
+from tests.support.redis_server import RedisServer
+from tests.support.wait import wait_until
+
+
+async def is_made(cards: Cards, conversation_id: str = "c1") -> bool:
+    card = await cards.read(conversation_id)
+    return card is not None and card.made
+
+
+async def test_a_conversation_counts_as_made_here_until_it_is_kept(make_cards: MakeCards) -> None:
+    us, them = await make_cards(), await make_cards()
+    us.note(about(), made=True)
+    await wait_until(lambda: is_made(them), "it is noted")
+    assert await is_made(us)
+    us.note(about(1, 0), open_turn(1))  # that changes nothing of it
+    await wait_until(lambda: _last_place(them, 1), "the turn is noted")
+    assert await is_made(them)
+    await us.is_kept("c1")
+    assert not await is_made(them)
+    assert not await is_made(us)
+    card = await them.read("c1")
+    assert card is not None
+    assert card.open == [open_turn(1)]
+
+
+async def test_that_another_conversation_is_kept_leaves_no_card(
+    make_cards: MakeCards, keys: redis.Redis
+) -> None:
+    us = await make_cards()
+    await us.is_kept("c1")
+    assert keys.keys() == []
+
+
+async def test_who_had_to_wait_is_known_when_the_turn_is_long_closed(
+    make_cards: MakeCards, keys: redis.Redis
+) -> None:
+    us, them = await make_cards(), await make_cards()
+    for n in range(1, 60):
+        accepted = "queued" if n % 2 else "running"
+        us.note(about(n), replace(closed_turn(n), accepted=accepted))
+    await wait_until(lambda: _last_place(them, 59), "all are noted")
+    card = await them.read("c1")
+    assert card is not None
+    # As far back as memory goes, and not for ever.
+    recent = {f"turn-{n}" for n in range(60 - 25, 60) if n % 2}
+    assert recent <= card.waited
+    assert len(card.waited) <= 20
+    assert card.turns == [replace(bare(closed_turn(59)), accepted="queued")]
+    assert int(keys.hlen(card_key("c1"))) < 25  # type: ignore[arg-type]
+
+
+async def test_a_card_tells_whether_all_servers_have_had_a_part_in_it(
+    make_cards: MakeCards, own_redis: RedisServer
+) -> None:
+    us, them = await make_cards(own_redis), await make_cards(own_redis)
+    us.note(about(1), closed_turn(1))
+    await wait_until(lambda: _last_place(them, 1), "it is noted")
+    for cards in (us, them):
+        card = await cards.read("c1")
+        assert card is not None
+        assert card.shared
+    with redis.Redis(port=own_redis.port) as client:
+        client.flushall()
+    mine = await us.read("c1")
+    assert mine is not None
+    assert not mine.shared
+    assert mine.turns == [closed_turn(1)]
+    assert await them.read("c1") is None
+
+
+async def _last_place(cards: Cards, place: int) -> bool:
+    card = await cards.read("c1")
+    return card is not None and bool(card.turns) and card.turns[-1].place == place

@@ -1,6 +1,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-long check bench chaos
 
+# Of the whole test run: its tests mostly wait, so there are more than a small machine's processors.
+WORKERS = -n 3
+
 help:  ## Show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -13,7 +16,7 @@ run: setup  ## Start the server; its first lines say where
 test:  ## Install what the tests need and run them all; ARGS="tests/server -k guest" picks some
 	@scripts/setup.sh requirements-dev.txt
 	@scripts/test-servers.sh
-	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest $(ARGS)
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest $(if $(ARGS),$(ARGS),$(WORKERS))
 
 test-long:  ## The tests that take minutes: the same faults with the times that are set by default
 	@scripts/setup.sh requirements-dev.txt

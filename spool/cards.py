@@ -84,6 +84,7 @@ class Cards:
         self._conversations: dict[str, str] = {}
         """Of each open turn that was noted here."""
         self._gone: set[str] = set()
+        self._deleted: OrderedDict[str, None] = OrderedDict()
 
     @property
     def bytes(self) -> int:
@@ -100,6 +101,8 @@ class Cards:
         """``conversation`` None: nothing new of it. ``made``: the permanent store does not know it
         yet, until it ``is_kept``."""
         for turn in turns or (None,):
+            if _id_of(conversation, turn) in self._deleted:
+                return
             self._note_here(conversation, turn)
             self._note_in_redis(conversation, turn, made=made)
 
@@ -239,8 +242,11 @@ class Cards:
         with suppress(RedisAway):
             await self.session.command("HDEL", card_key(conversation_id), "made")
 
-    def forget_here(self, conversation_id: str) -> None:
-        """It was deleted, by another server: Redis has nothing of it."""
+    def is_deleted(self, conversation_id: str) -> None:
+        """Note no more of it: what was read before may be on its way here."""
+        self._deleted[conversation_id] = None
+        while len(self._deleted) > MAX_GONE:
+            self._deleted.popitem(last=False)
         self._drop(conversation_id)
 
     async def forget(self, conversation_id: str) -> None:

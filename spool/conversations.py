@@ -142,6 +142,7 @@ class SpooledConversations:
     async def delete(self, conversation_id: str, user_id: str) -> None:
         async def there() -> None:
             await self._there.delete(conversation_id, user_id)
+            self._cards.is_deleted(conversation_id)
             await self._cards.forget(conversation_id)
 
         await self._lodgings.only_there(conversation_id, there)

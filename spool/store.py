@@ -92,6 +92,14 @@ class SpooledStore:
     async def connect(self) -> None:
         """Raises what the spool's file, or a permanent store that can never be reached, raises. One
         that is away is no error."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.close()
+            raise
+        self._tasks.append(asyncio.create_task(self._look_forever(), name="spool-look"))
+
+    async def _open(self) -> None:
         await self._file.connect()
         if self._redis_url is not None:
             session = Session(self._redis_url, self._cards, name="spool", tell=_told)
@@ -104,7 +112,6 @@ class SpooledStore:
             raise  # it does not mend itself
         except Unavailable:
             log.debug("The permanent store is to be reached later.")
-        self._tasks.append(asyncio.create_task(self._look_forever(), name="spool-look"))
 
     def drain_to(self, on_drained: Callable[[Drained], Awaitable[None]]) -> None:
         """From now on what is in the spool goes to the permanent store. ``on_drained`` is called
@@ -147,6 +154,7 @@ class SpooledStore:
     async def _tell(self, drained: Drained) -> None:
         await self._cards.is_kept(drained.conversation_id)
         if drained.gone:
+            self._cards.is_deleted(drained.conversation_id)
             await self._cards.forget(drained.conversation_id)
         for turn in {turn.id: turn for turn, _ in drained.stored}.values():
             self._cards.note(None, turn)  # as the permanent store has it now
@@ -257,7 +265,7 @@ class SpooledStore:
         )
 
     def forget(self, conversation_id: str) -> None:
-        self._cards.forget_here(conversation_id)
+        self._cards.is_deleted(conversation_id)
 
     async def marked(self, conversation_id: str, transcript: Transcript) -> Transcript:
         return await self._lodgings.marked(conversation_id, transcript)

@@ -161,8 +161,12 @@ class SpooledTurns:
             superseded = await self._there.supersede(turn)
             before = await self._there.before(conversation_id, turn.place, 1)
             still_open = await self._there.open_turns(conversation_id)
+            conversation = await self._lodgings.permanent.conversations.get(
+                conversation_id, turn.user_id
+            )
             await self._cards.forget(conversation_id)
-            self._cards.note(None, *(each for each in before if not each.open), *still_open)
+            closed = [each for each in before if not each.open]
+            self._cards.note(conversation, *closed, *still_open)
             return superseded
 
         return await self._lodgings.only_there(conversation_id, there)

@@ -33,17 +33,33 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
-    """One replica set for all; a test that kills it starts it again."""
+def _mongod_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
     with Mongod(tmp_path_factory.mktemp("mongod")) as server:
         yield server
 
 
 @pytest.fixture
-def own_mongod(tmp_path: Path) -> Iterator[Mongod]:
-    """A MongoDB of the test's own: it may be killed, frozen and left away."""
-    with Mongod(tmp_path / "own-mongod") as server:
+def mongod(_mongod_for_all: Mongod) -> Mongod:
+    """One replica set for all; a test that kills it starts it again, unless it fails."""
+    _mongod_for_all.revive()
+    return _mongod_for_all
+
+
+@pytest.fixture(scope="session")
+def _mongod_for_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    with Mongod(tmp_path_factory.mktemp("mongod-for-one")) as server:
         yield server
+
+
+@pytest.fixture
+def own_mongod(_mongod_for_one: Mongod) -> Mongod:
+    """A MongoDB that is empty, and that only this test has: it may be killed, frozen and left so.
+
+    To start a new one takes longer than to empty it. That is done before a test and not after:
+    the servers of the test before may have ended later than what they had stored in.
+    """
+    _mongod_for_one.make_as_new()
+    return _mongod_for_one
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -252,8 +253,12 @@ async def test_an_end_that_only_a_dead_servers_spool_has_is_taken_from_the_feed(
         story = Story(conversation_id)
         await story.open(tab)
         await story.shows(["long", "".join(words(30))])
-        await stored(tab, conversation_id, ["long", "".join(words(30))])
-        [_, answer] = await tab.transcript(conversation_id)
+
+        async def both() -> list[dict[str, Any]]:
+            messages = await tab.transcript(conversation_id)
+            return messages if len(messages) == 2 else []
+
+        [_, answer] = await wait_until(both, "the other server has kept it", timeout=15)
         assert answer["id"] == ended["message"]["id"]
         assert len(provider.requests) == 1
         way.swallows = False

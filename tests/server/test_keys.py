@@ -202,7 +202,24 @@ async def test_a_symmetric_key_in_the_set_signs_nothing(issuer: Issuer) -> None:
         "x",
         None,
     ],
-    ids=lambda entry: str(entry)[:40],
+    ids=[
+        "for encryption",
+        "of RS512",
+        "of PS256",
+        "its name a number",
+        "short",
+        "of another curve",
+        "nameless",
+        "symmetric",
+        "RSA of no numbers",
+        "no point of its curve",
+        "without its point",
+        "of a new kind",
+        "its kind a list",
+        "empty",
+        "a text",
+        "nothing",
+    ],
 )
 def test_a_key_of_no_use_is_passed_over(entry: object) -> None:
     assert list(usable_keys({"keys": [entry, jwk(EC, "e")]})) == [("e", "ES256")]

@@ -43,7 +43,7 @@ class App:
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def start(self, timeout: float = 30.0) -> App:
+    def start(self, timeout: float = 60.0) -> App:
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         # From another directory than the project's: nobody promised to start it from there.
         with self._log.open("ab") as log:

@@ -132,6 +132,8 @@ class Client:
                 ends = name in ("turn:completed", "turn:stopped", "turn:failed")
                 if ends and payload["turn_id"] == turn_id:
                     return name, payload
+                if name == "conversation:snapshot" and (shown := _shown_end(payload, turn_id)):
+                    return shown
             return None
 
         found: tuple[str, dict[str, Any]] = await wait_until(
@@ -188,3 +190,13 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+
+def _shown_end(snapshot: dict[str, Any], turn_id: str) -> tuple[str, dict[str, Any]] | None:
+    """The end of a turn where the feed was begun anew over it: then it is in the snapshot."""
+    for message in snapshot["messages"]:
+        if message["role"] == "assistant" and message["turn_id"] == turn_id:
+            ends = {"complete": "completed", "stopped": "stopped", "interrupted": "failed"}
+            end = {"turn_id": turn_id, "conversation_id": snapshot["conversation_id"]}
+            return f"turn:{ends[message['status']]}", {**end, "message": message}
+    return None

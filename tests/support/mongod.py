@@ -101,6 +101,22 @@ class Mongod:
     def resume(self) -> None:
         self._running().send_signal(signal.SIGCONT)
 
+    def revive(self) -> None:
+        """It runs, whatever a test has done to it."""
+        if self._process is None or self._process.poll() is not None:
+            self.start()
+        else:
+            self.resume()
+
+    def make_as_new(self) -> None:
+        """It runs, accepts writes and holds nothing."""
+        self.revive()
+        if self.replica_set:
+            wait_for_primary(self.uri)
+        with self.client() as client:
+            for name in set(client.list_database_names()) - {"admin", "config", "local"}:
+                client.drop_database(name)
+
     def client(self) -> pymongo.MongoClient[dict[str, Any]]:
         """The test's own look into it; to be closed."""
         return pymongo.MongoClient(

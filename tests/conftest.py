@@ -1,0 +1,39 @@
+"""How the tests are shared out among the workers of a whole run: see the Makefile."""
+
+from __future__ import annotations
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+# What a busy machine makes fail: they keep it busy themselves, or take its silence for an outage,
+# as the servers do. They run last and one by one, when the other workers have nothing left to do.
+HEAVY = (
+    "tests/chaos/test_chaos.py",
+    "tests/memory/test_stress.py",
+    "tests/stores/test_breaker_stays_closed.py",
+    "tests/test_benchmarks.py",
+)
+
+
+def is_heavy(nodeid: str) -> bool:
+    return nodeid.startswith(HEAVY)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: is_heavy(item.nodeid))
+
+
+class OneByOne(LoadScopeScheduling):
+    """A worker that has nothing to do gets the next test, whichever file it is in.
+
+    Instead of ``--dist loadgroup``, whose marks get lost on pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "heavy" if is_heavy(nodeid) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneByOne:
+    config.option.loadscopereorder = False  # the largest group first
+    return OneByOne(config, log)

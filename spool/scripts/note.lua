@@ -10,8 +10,13 @@ if about ~= '' then redis.call('HSET', card, 'about', about) end
 if ARGV[6] == '1' then redis.call('HSET', card, 'made', '1') end
 if turn ~= '' then
   -- Whether it had to wait is part of what its sender was answered, and is again.
-  if ARGV[7] ~= '' then redis.call('HSET', card, 'w:' .. number, ARGV[7]) end
-  redis.call('HDEL', card, 'w:' .. number - KEPT)
+  if ARGV[7] ~= '' then
+    redis.call('HSET', card, 'w:' .. number, ARGV[7])
+    -- A range, because notes may come in another order than they were made.
+    local old = {}
+    for n = number - 3 * KEPT, number - KEPT do old[#old + 1] = 'w:' .. n end
+    redis.call('HDEL', card, unpack(old))
+  end
   local field = 't:' .. number
   local last = tonumber(redis.call('HGET', card, 'last') or 0)
   if is_open == '1' then

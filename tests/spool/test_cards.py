@@ -151,7 +151,7 @@ async def test_every_card_has_a_ttl_from_its_first_note_on(
 ) -> None:
     us = await make_cards()
     us.note(about())
-    us.note(None, open_turn(1, "c2"))
+    us.note(about(1, id="c2"), open_turn(1, "c2"))
     us.note(about(1), closed_turn(1))
     await wait_until(lambda: len(keys.keys()) == 2, "both are noted")  # type: ignore[arg-type]
     day = 24 * 3_600

@@ -49,7 +49,8 @@ async def test_who_had_to_wait_is_known_when_the_turn_is_long_closed(
     for n in range(1, 60):
         accepted = "queued" if n % 2 else "running"
         us.note(about(n), replace(closed_turn(n), accepted=accepted))
-    await wait_until(lambda: _last_place(them, 59), "all are noted")
+        # One after the other, as turns come: what is noted at once may arrive in any order.
+        await wait_until(lambda n=n: _last_place(them, n), "it is noted", interval=0.001)
     card = await them.read("c1")
     assert card is not None
     # As far back as memory goes, and not for ever.

@@ -52,7 +52,6 @@ class SpooledStore:
         restarts; ``lease_ms`` what an answer that goes on is given in the permanent store."""
         self._permanent = permanent
         self._file = SpoolFile(slot)
-        self._slot_id = slot_id
         self._redis_url = redis_url
         self._session: Session | None = None
         self._cards = Cards()
@@ -154,8 +153,9 @@ class SpooledStore:
     async def _tell(self, drained: Drained) -> None:
         await self._cards.is_kept(drained.conversation_id)
         if drained.gone:
-            self._cards.is_deleted(drained.conversation_id)
             await self._cards.forget(drained.conversation_id)
+        if drained.gone and not drained.moved:
+            self._cards.is_deleted(drained.conversation_id)
         for turn in {turn.id: turn for turn, _ in drained.stored}.values():
             self._cards.note(None, turn)  # as the permanent store has it now
         if self._on_drained is not None:
@@ -242,6 +242,9 @@ class SpooledStore:
     # The archive
 
     async def load(self, conversation_id: str, max_messages: int) -> Transcript:
+        async def there() -> Transcript:
+            return await self._permanent.load(conversation_id, max_messages)
+
         async def here(_: Lodging) -> Transcript:
             loaded = await self._file.load(conversation_id, max_messages)
             reaches_back = not loaded.messages or loaded.messages[0].seq == 1
@@ -255,14 +258,9 @@ class SpooledStore:
             if self._session is not None and self._session.connected:
                 raise Unavailable
             # Nobody else can be asked: what this process has seen of it is all there is.
-            return await self._lodgings.do(conversation_id, otherwise, here)
+            return await self._lodgings.do(conversation_id, there, here)
 
-        return await self._lodgings.see(
-            conversation_id,
-            lambda: self._permanent.load(conversation_id, max_messages),
-            here,
-            otherwise,
-        )
+        return await self._lodgings.see(conversation_id, there, here, otherwise)
 
     def forget(self, conversation_id: str) -> None:
         self._cards.is_deleted(conversation_id)

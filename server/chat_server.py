@@ -148,7 +148,7 @@ class ChatServer:
             answering=self.answering,
             signals=self.signals,
         )
-        self.returns = Returns(memory, self.feeds, self._forget)
+        self.returns = Returns(memory, self.feeds, self._drop)
         self._hear_signals()
         calls = self._calls(memory, limits)
         sessions = self._sessions(identity, limits)
@@ -171,6 +171,10 @@ class ChatServer:
     def _forget(self, conversation_id: str) -> None:
         """The conversation was deleted, by whichever server."""
         self._store.forget(conversation_id)
+        self._drop(conversation_id)
+
+    def _drop(self, conversation_id: str) -> None:
+        """Nobody answers it or follows it here any more."""
         self.answering.forget(conversation_id)
         self.feeds.forget(conversation_id)
 

@@ -20,7 +20,7 @@ class Memory(Protocol):
 
 class Returns:
     """Memory loads it anew, and those who follow it are told: message by message, or by a snapshot
-    where it is not just what they were told before. ``gone`` is called for a deleted one."""
+    where it is not just what they were told before. ``gone`` is called for one that is no more."""
 
     def __init__(self, memory: Memory, feeds: Feeds, gone: Callable[[str], None]) -> None:
         self._memory = memory

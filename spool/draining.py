@@ -124,6 +124,7 @@ class Drain:
             as_told=as_told,
             # Whoever follows it under this id would be shown another user's from now on.
             gone=has_moved,
+            moved=has_moved,
         )
 
     async def _conversation(self, lodging: Lodging) -> Conversation:

@@ -37,7 +37,9 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
     as_told: bool = True
     """Whether the permanent store has it just as it was told meanwhile."""
     gone: bool = False
-    """There is none under this id any more: it was deleted, or the id is another user's."""
+    """There is none of it under this id any more: it was deleted, or is ``moved``."""
+    moved: bool = False
+    """The id is another user's: it is kept under another one."""
 
 
 class ConversationStore(Protocol):

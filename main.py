@@ -68,12 +68,7 @@ async def serve(settings: Settings) -> None:
         await store.connect()
         started.push_async_callback(store.close)
 
-        memory = RedisConversationMemory(
-            max_messages_per_conversation=settings.memory_max_messages,
-            redis_url=settings.redis_url,
-            ttl_hours=settings.memory_ttl_hours,
-            archive=store,
-        )
+        memory = make_memory(settings, store)
         await memory.connect()
         started.push_async_callback(memory.close)
         if isinstance(store, SpooledStore):
@@ -85,26 +80,7 @@ async def serve(settings: Settings) -> None:
         started.push_async_callback(agent.close)
 
         guests = await make_guest_secrets(settings, store)
-        identity = make_identity(settings, guests)
-        server = ChatServer(
-            store=store,
-            memory=memory,
-            agent=agent,
-            identity=identity,
-            guests=guests,
-            slot=slot,
-            limits=Limits(
-                message_chars=settings.max_message_chars,
-                running_turns=settings.max_running_turns,
-                queued_turns=settings.max_queued_turns,
-                turn_attempts=settings.turn_max_attempts,
-            ),
-            redis_url=settings.redis_url,
-            lease_seconds=settings.turn_lease_seconds,
-            sweep_seconds=settings.turn_sweep_seconds,
-            cors_origins=settings.cors_origins,
-            page=PAGE,
-        )
+        server = make_server(settings, slot, store, memory, agent, guests)
         started.push_async_callback(server.close)
         port = await server.start(settings.host, settings.port)
         if isinstance(store, SpooledStore):
@@ -140,6 +116,44 @@ def make_store(settings: Settings, slot: Slot) -> Store:
         )
         return store
     return EmbeddedStore(settings.data_dir / "mnemosio.db")
+
+
+def make_memory(settings: Settings, store: Store) -> RedisConversationMemory:
+    return RedisConversationMemory(
+        max_messages_per_conversation=settings.memory_max_messages,
+        redis_url=settings.redis_url,
+        ttl_hours=settings.memory_ttl_hours,
+        archive=store,
+    )
+
+
+def make_server(
+    settings: Settings,
+    slot: Slot,
+    store: Store,
+    memory: RedisConversationMemory,
+    agent: ChatAgent,
+    guests: GuestSecrets | None,
+) -> ChatServer:
+    return ChatServer(
+        store=store,
+        memory=memory,
+        agent=agent,
+        identity=make_identity(settings, guests),
+        guests=guests,
+        slot=slot,
+        limits=Limits(
+            message_chars=settings.max_message_chars,
+            running_turns=settings.max_running_turns,
+            queued_turns=settings.max_queued_turns,
+            turn_attempts=settings.turn_max_attempts,
+        ),
+        redis_url=settings.redis_url,
+        lease_seconds=settings.turn_lease_seconds,
+        sweep_seconds=settings.turn_sweep_seconds,
+        cors_origins=settings.cors_origins,
+        page=PAGE,
+    )
 
 
 def make_agent(settings: Settings, memory: RedisConversationMemory) -> ChatAgent:

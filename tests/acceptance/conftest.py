@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores.lossy import LossyWay
 from tests.support.app import App
 from tests.support.mongod import Mongod
 from tests.support.provider import Provider
@@ -105,3 +106,22 @@ def shared(provider: Provider, redis_server: RedisServer, mongod: Mongod) -> dic
 def two(start_app: StartApp, shared: dict[str, str]) -> tuple[App, App]:
     """Two servers that share everything."""
     return start_app(**shared), start_app(**shared)
+
+
+@pytest.fixture
+def settings(provider: Provider, redis_server: RedisServer, own_mongod: Mongod) -> dict[str, str]:
+    """Of servers that share everything, and whose MongoDB is the test's own to break."""
+    return with_provider(
+        provider,
+        REDIS_URL=redis_server.url,
+        MONGODB_URI=own_mongod.uri,
+        GUEST_SECRET="the same for all servers of a test",
+        TURN_LEASE_SECONDS="2",
+    )
+
+
+@pytest.fixture
+async def way(own_mongod: Mongod) -> AsyncIterator[LossyWay]:
+    """One server's way to that MongoDB."""
+    async with LossyWay(own_mongod.port) as way:
+        yield way

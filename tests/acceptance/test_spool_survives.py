@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import StartApp, with_provider
-from tests.acceptance.test_store_gone import told_stored
+from tests.acceptance.conftest import StartApp
+from tests.acceptance.outages import a_full_disk, stored, told_stored
 from tests.support.app import App
 from tests.support.client import Client, new_id
 from tests.support.mongod import Mongod
@@ -20,40 +17,10 @@ from tests.support.redis_server import RedisServer
 from tests.support.story import Story, words
 from tests.support.wait import wait_until
 
-FULL_BYTES = 400_000
-
-
-@pytest.fixture
-def settings(provider: Provider, redis_server: RedisServer, own_mongod: Mongod) -> dict[str, str]:
-    return with_provider(
-        provider,
-        REDIS_URL=redis_server.url,
-        MONGODB_URI=own_mongod.uri,
-        GUEST_SECRET="the same for all servers of a test",
-        TURN_LEASE_SECONDS="2",
-    )
-
 
 def spool_of(app: App) -> Path:
     [spool] = (app.data_dir / "slots").glob("*/spool.db")
     return spool
-
-
-async def stored(client: Client, conversation_id: str, expected: list[str]) -> None:
-    """The permanent store has these messages, in this order, each once."""
-
-    async def is_so() -> bool:
-        answer = await client.call("conversation:history", {"conversation_id": conversation_id})
-        if not answer["ok"]:
-            return False
-        messages = answer["messages"]
-        if any(message["seq"] is None for message in messages):
-            return False
-        assert [message["content"] for message in messages] == expected
-        assert [message["seq"] for message in messages] == list(range(1, len(expected) + 1))
-        return True
-
-    await wait_until(is_so, "all is in the permanent store", timeout=30)
 
 
 @pytest.mark.parametrize("back", ["before", "after"])
@@ -245,14 +212,3 @@ async def test_a_server_starts_with_its_stores_away(
         other = start_app(**settings)
         async with Client(other.url, guest.token) as elsewhere:
             await stored(elsewhere, sent["conversation_id"], ["one", "echo: one"])
-
-
-@contextmanager
-def a_full_disk(app: App, largest: int = FULL_BYTES) -> Iterator[None]:
-    """No file of this server may grow past so many bytes: its disk is full."""
-    assert app.process is not None
-    before = resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, (largest, -1))
-    try:
-        yield
-    finally:
-        resource.prlimit(app.process.pid, resource.RLIMIT_FSIZE, before)

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from tests.acceptance.conftest import StartApp, with_provider
-from tests.support.app import App
+from tests.acceptance.outages import metric_is, told_stored
 from tests.support.client import Client, new_id
-from tests.support.health import metric, ready
+from tests.support.health import ready
 from tests.support.mongod import Mongod
 from tests.support.provider import Provider, Request, Script
 from tests.support.redis_server import RedisServer
@@ -28,24 +28,6 @@ def prompt(request: Request) -> list[str]:
     return [
         message["content"] for message in request.body["messages"] if message["role"] != "system"
     ]
-
-
-async def metric_is(app: App, name: str, value: float) -> None:
-    async def is_so() -> bool:
-        return await metric(app, name) == value
-
-    await wait_until(is_so, f"{name} is {value}", timeout=5)
-
-
-async def told_stored(client: Client, message_ids: list[str]) -> dict[str, int]:
-    """The places that these messages were told to have, once all are."""
-
-    def all_told() -> bool:
-        told = {payload["message_id"] for payload in client.all("message:stored")}
-        return told >= set(message_ids)
-
-    await wait_until(all_told, "all is stored", timeout=15)
-    return {payload["message_id"]: payload["seq"] for payload in client.all("message:stored")}
 
 
 async def test_a_conversation_goes_on_without_the_store_and_is_whole_when_it_is_back(

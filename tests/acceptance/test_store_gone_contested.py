@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
-
-from tests.acceptance.conftest import StartApp, with_provider
+from tests.acceptance.conftest import StartApp
+from tests.acceptance.outages import a_full_disk, start_behind, store_is, stored
 from tests.acceptance.test_forgetting_nothing import redis_command
-from tests.acceptance.test_spool_survives import a_full_disk, stored
-from tests.acceptance.test_store_gone_for_some import SECRET, start_behind, store_is
 from tests.stores.lossy import LossyWay
 from tests.support.app import App
 from tests.support.client import Client, new_id
@@ -19,23 +15,6 @@ from tests.support.provider import Provider, Script
 from tests.support.redis_server import RedisServer
 from tests.support.story import Story, words
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-def settings(provider: Provider, redis_server: RedisServer, own_mongod: Mongod) -> dict[str, str]:
-    return with_provider(
-        provider,
-        REDIS_URL=redis_server.url,
-        MONGODB_URI=own_mongod.uri,
-        GUEST_SECRET=SECRET,
-        TURN_LEASE_SECONDS="2",
-    )
-
-
-@pytest.fixture
-async def way(own_mongod: Mongod) -> AsyncIterator[LossyWay]:
-    async with LossyWay(own_mongod.port) as way:
-        yield way
 
 
 async def test_a_conversation_begun_in_a_dead_servers_spool_goes_on_elsewhere(

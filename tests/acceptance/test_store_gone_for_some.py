@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
-from tests.acceptance.conftest import StartApp, with_provider
+from tests.acceptance.conftest import StartApp
+from tests.acceptance.outages import start_behind, store_is, stored
 from tests.acceptance.test_forgetting_nothing import redis_command
-from tests.acceptance.test_spool_survives import stored
 from tests.stores.lossy import LossyWay
-from tests.support.app import App
 from tests.support.client import Client, new_id
-from tests.support.health import ready
 from tests.support.mongod import Mongod
 from tests.support.provider import Provider, Script
 from tests.support.redis_server import RedisServer
 from tests.support.story import Story, words
 from tests.support.wait import wait_until
-
-SECRET = "the same for all servers of a test"
-
-
-@pytest.fixture
-def settings(provider: Provider, redis_server: RedisServer, own_mongod: Mongod) -> dict[str, str]:
-    return with_provider(
-        provider,
-        REDIS_URL=redis_server.url,
-        MONGODB_URI=own_mongod.uri,
-        GUEST_SECRET=SECRET,
-        TURN_LEASE_SECONDS="2",
-    )
-
-
-@pytest.fixture
-async def way(own_mongod: Mongod) -> AsyncIterator[LossyWay]:
-    async with LossyWay(own_mongod.port) as way:
-        yield way
-
-
-async def start_behind(
-    start_app: StartApp, way: LossyWay, settings: dict[str, str], **more: str
-) -> App:
-    """A server whose way to MongoDB the test can break."""
-    uri = f"mongodb://127.0.0.1:{way.port}/?directConnection=true"
-    # In a thread: the way is in this loop, and the server needs it to start.
-    return await asyncio.to_thread(start_app, **settings | {"MONGODB_URI": uri} | more)
-
-
-async def store_is(app: App, beginning: str) -> None:
-    async def is_so() -> bool:
-        return str((await ready(app))["store"]).startswith(beginning)
-
-    await wait_until(is_so, f"the store is {beginning}", timeout=15)
 
 
 async def test_a_conversation_goes_on_with_one_server_and_is_shown_by_the_others(

@@ -14,7 +14,6 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
@@ -83,7 +82,9 @@ class Cards:
         self._bytes = 0
         self._conversations: dict[str, str] = {}
         """Of each open turn that was noted here."""
+        # What Redis, which was away, is to be told yet.
         self._gone: set[str] = set()
+        self._kept: set[str] = set()
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -239,8 +240,10 @@ class Cards:
         """The permanent store knows the conversation by now."""
         if self.session is None:
             return
-        with suppress(RedisAway):
+        try:
             await self.session.command("HDEL", card_key(conversation_id), "made")
+        except RedisAway:
+            self._owe(self._kept, conversation_id)
 
     def is_deleted(self, conversation_id: str) -> None:
         """Note no more of it: what was read before may be on its way here."""
@@ -257,18 +260,25 @@ class Cards:
         try:
             await self.session.command("DEL", card_key(conversation_id))
         except RedisAway:
-            if len(self._gone) < MAX_GONE:  # beyond it, they live for a day
-                self._gone.add(conversation_id)
+            self._owe(self._gone, conversation_id)
+
+    def _owe(self, owed: set[str], conversation_id: str) -> None:
+        if len(owed) < MAX_GONE:  # beyond it, cards are as they are for a day
+            owed.add(conversation_id)
+        if self.session is not None:
             self.session.repair_soon()  # it may count as there: one time-out does not open it
 
     # Repairs of the session
 
     @property
     def wanting(self) -> bool:
-        return bool(self._gone)
+        return bool(self._gone or self._kept)
 
     async def repair(self, link: Link) -> None:
         """Raises ``RedisAway``."""
+        for conversation_id in list(self._kept):
+            await link.command("HDEL", card_key(conversation_id), "made")
+            self._kept.discard(conversation_id)
         for conversation_id in list(self._gone):
             await link.command("DEL", card_key(conversation_id))
             self._gone.discard(conversation_id)

@@ -80,6 +80,10 @@ class SpooledConversations:
                 if await self._is_begun_elsewhere(conversation_id, user_id):
                     raise Elsewhere from None
                 raise
+            # Whoever drains it has brought the conversation, and its first turn not yet.
+            is_bare = not conversation.position.turn
+            if is_bare and await self._is_begun_elsewhere(conversation_id, user_id):
+                raise Elsewhere
             self._cards.note(conversation)
             return conversation
 

@@ -56,22 +56,14 @@ class SpooledTurns:
         return await self._lodgings.see(conversation_id, there, here, otherwise)
 
     async def by_message(self, user_id: str, key: str) -> Turn | None:
-        """None also where only the permanent store, which is away, could tell: whoever then sends
-        that message again meets it in its conversation, or when that is drained."""
+        """Raises ``Unavailable`` also where only the permanent store, which is away, could tell."""
         # Here first: what is moved meanwhile is there by the time it is gone from here.
         if self._lodgings.lodged:
             found = await self._here.by_message(user_id, key)
             lodging = self._lodgings.lodged.get(found.conversation_id) if found else None
             if found is not None and lodging is not None:
                 return lodging.marked(found)
-        if self._lodgings.away():
-            return None
-        try:
-            return await self._there.by_message(user_id, key)
-        except Unavailable:
-            if self._lodgings.away():
-                return None
-            raise
+        return await self._there.by_message(user_id, key)
 
     async def last(self, conversation_id: str) -> Turn | None:
         async def here(lodging: Lodging) -> Turn | None:

@@ -103,7 +103,10 @@ class TurnStore(Protocol):
 
     async def by_message(self, user_id: str, key: str) -> Turn | None:
         """The turn that this user's call with this key brought (a message's id, or what a
-        regenerate was called with), in whatever conversation."""
+        regenerate was called with), in whatever conversation.
+
+        Raises ``Unavailable`` where nobody can tell at the moment.
+        """
         ...
 
     async def last(self, conversation_id: str) -> Turn | None:

@@ -82,7 +82,12 @@ class Acceptance:
 
     async def place(self, user_id: str, call: SendMessage) -> Place:
         """Find or make the conversation of a message. Raises ``NotFound`` and ``Conflict``."""
-        known = await self._turns.by_message(user_id, call.message_id)
+        try:
+            known = await self._turns.by_message(user_id, call.message_id)
+        except Unavailable:
+            # Nobody can tell. If it is known, it is met again in its conversation, or by the store
+            # when that is back.
+            known = None
         if known is not None:
             return await self._known(known, call)
         if call.conversation_id is not None:

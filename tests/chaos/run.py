@@ -88,7 +88,14 @@ async def run(
         async with World(folder, servers) as world:
             rng = random.Random(seed)
             people = [
-                User(f"u{n}", world.urls, tabs=tabs, home=n, rng=random.Random(rng.random()))
+                User(
+                    f"u{n}",
+                    world.urls,
+                    tabs=tabs,
+                    home=n,
+                    rng=random.Random(rng.random()),
+                    only_the_store_knows=world.only_the_store_knows,
+                )
                 for n in range(users)
             ]
             saboteur = Saboteur(world, [tab for user in people for tab in user.tabs], seed)

@@ -101,10 +101,12 @@ class Saboteur:
                 return
             fault = rng.choices(list(faults), list(faults.values()))[0]
             async with alone or nullcontext():
-                if name == "mongod":
+                if name != "mongod":
+                    await fault(random.Random(rng.random()))
+                    continue
+                async with self._world.only_the_store_knows:
                     await asyncio.sleep(NOTICED_SECONDS)
-                await fault(random.Random(rng.random()))
-                if name == "mongod":
+                    await fault(random.Random(rng.random()))
                     await self._until_drained()
 
     async def _until_drained(self) -> None:

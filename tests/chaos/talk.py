@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 WORDS = ("river", "lantern", "été", "stone", "paper", "雲", "garden", "north", "seven", "🙂")
 
+RECOGNISED = 15
+"""So many of the last messages are known when they are sent again while the store is away."""
+
 
 class Asked:
     """A question as the user sees it in the conversation, and the turn that answers it."""
@@ -33,6 +36,8 @@ class Talk:
         self._number = number
         self._rng = rng
         self._written = 0
+        self._rewrites = 0
+        """Calls under way that may take something out of the conversation."""
         self._asked: list[Asked] = []
         """The questions in the conversation, as far as this user's calls were answered."""
 
@@ -110,7 +115,11 @@ class Talk:
         send.fields["conversation_id"] = self.id
         await asyncio.sleep(after)
         send.sent = next(ticks)
-        await self._call(send)
+        self._rewrites += 1
+        try:
+            await self._call(send)
+        finally:
+            self._rewrites -= 1
         if send.refused is None and target in self._asked:
             place = self._asked.index(target)
             asked = send.message_id if send.call == "message:edit" else target.message_id
@@ -125,9 +134,19 @@ class Talk:
 
     async def _repeat(self) -> None:
         sends = [each for each in self._user.sends if each.answer and not each.refused]
-        if sends:
-            send = self._rng.choice(sends)
-            await self._user.repeat(send, self._rng.choice(self._user.tabs))
+        if not sends:
+            return
+        send, tab = self._rng.choice(sends), self._rng.choice(self._user.tabs)
+        if self._is_known_everywhere(send):
+            await self._user.repeat(send, tab)
+        elif not self._user.only_the_store_knows.locked():
+            async with self._user.only_the_store_knows:
+                await self._user.repeat(send, tab)
+
+    def _is_known_everywhere(self, send: Send) -> bool:
+        """Also while the permanent store is away: it still is in the conversation, near its end."""
+        latest = {asked.turn_id for asked in self._asked[-RECOGNISED:]}
+        return send.turn_id in latest and not self._rewrites
 
     async def _wait_for(self, turn_id: str, until: float) -> None:
         while turn_id not in self._user.first.ended and time.monotonic() < until:

@@ -18,10 +18,19 @@ class User:
     """``converse`` until ``until`` (monotonic seconds)."""
 
     def __init__(
-        self, name: str, urls: Sequence[str], *, tabs: int, home: int, rng: random.Random
+        self,
+        name: str,
+        urls: Sequence[str],
+        *,
+        tabs: int,
+        home: int,
+        rng: random.Random,
+        only_the_store_knows: asyncio.Lock,
     ) -> None:
-        """Its first tab begins on the ``home``-th server, the others on those after it."""
+        """Its first tab begins on the ``home``-th server, the others on those after it.
+        ``only_the_store_knows`` is ``World``'s."""
         self.name = name
+        self.only_the_store_knows = only_the_store_knows
         self.tabs = [
             Tab(f"{name} tab {number + 1}", urls, home + number, random.Random(rng.random()))
             for number in range(tabs)

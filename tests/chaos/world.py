@@ -117,6 +117,9 @@ class World:
         self.past = Past(self.redis, at)
         self.mongod = Mongod(folder / "mongod")
         self.nodes: list[Node] = []
+        self.only_the_store_knows = asyncio.Lock()
+        """Held by whoever sends again what only the permanent store can recognise, and while that
+        is away: what then is answered twice is kept once, but no reader could make sense of it."""
         self._servers = servers
         self._started = AsyncExitStack()
 

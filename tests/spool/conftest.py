@@ -19,6 +19,7 @@ from tests.spool.knowing import immortal_keys, session_for
 from tests.stores.conftest import connected
 from tests.support.mongod import Mongod
 from tests.support.redis_server import RedisServer
+from tests.support.redis_way import RedisWay
 
 MakeCards = Callable[..., Awaitable[Cards]]
 MakeLeases = Callable[[str], Awaitable[SpoolLeases]]
@@ -66,7 +67,9 @@ async def make_cards(request: pytest.FixtureRequest) -> AsyncIterator[MakeCards]
     """Each call is another server's: of ``redis_server``, or of another Redis that is given."""
     async with AsyncExitStack() as stack:
 
-        async def make(server: RedisServer | None = None, max_bytes: int = MAX_BYTES) -> Cards:
+        async def make(
+            server: RedisServer | RedisWay | None = None, max_bytes: int = MAX_BYTES
+        ) -> Cards:
             url = (server or request.getfixturevalue("redis_server")).url
             cards = Cards(max_bytes)
             cards.session = await _opened(stack, session_for(url, cards))

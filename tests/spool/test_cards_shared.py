@@ -10,6 +10,7 @@ from spool.keys import card_key
 from tests.spool.conftest import MakeCards
 from tests.spool.knowing import about, bare, closed_turn, open_turn
 from tests.support.redis_server import RedisServer
+from tests.support.redis_way import RedisWay
 from tests.support.wait import wait_until
 
 
@@ -32,6 +33,24 @@ async def test_a_conversation_counts_as_made_here_until_it_is_kept(make_cards: M
     card = await them.read("c1")
     assert card is not None
     assert card.open == [open_turn(1)]
+
+
+async def test_what_was_kept_while_redis_was_away_is_noted_when_it_is_back(
+    make_cards: MakeCards, redis_server: RedisServer
+) -> None:
+    async with RedisWay(redis_server.port) as way:
+        us, them = await make_cards(way), await make_cards()
+        us.note(about(), made=True)
+        await wait_until(lambda: is_made(them), "it is noted")
+        way.cut()
+        await us.is_kept("c1")
+        assert await is_made(them)
+        way.mend()
+
+        async def is_noted() -> bool:
+            return not await is_made(them)
+
+        await wait_until(is_noted, "it is kept")
 
 
 async def test_that_another_conversation_is_kept_leaves_no_card(

@@ -8,29 +8,39 @@ from pathlib import Path
 import pytest
 
 from memory.errors import NotFound, Unavailable
-from memory.records import Transcript
+from memory.records import Conversation, Transcript
 from mongo.store import MongoStore
+from spool.cards import Cards
 from spool.store import SpooledStore
+from tests.spool.knowing import session_for
+from tests.stores.conftest import connected
+from tests.support.client import new_id
 from tests.support.mongod import Mongod
+from tests.support.redis_server import RedisServer
 from tests.support.wait import wait_until
 
 NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+def spooled_store(mongod: Mongod, data_dir: Path, redis_url: str) -> SpooledStore:
+    permanent = MongoStore(mongod.uri, "spool_store", on_change=lambda away: store.changed(away))
+    store = SpooledStore(
+        permanent,
+        data_dir=data_dir,
+        slot=data_dir / "slot",
+        slot_id="slot",
+        owner="slot:boot",
+        lease_ms=2_000,
+        redis_url=redis_url,
+    )
+    return store
 
 
 async def test_a_load_ends_where_the_store_comes_back_while_redis_is_away(
     mongod: Mongod, tmp_path: Path
 ) -> None:
     """Memory is asked first; by the time it has answered there is somebody better to ask."""
-    permanent = MongoStore(mongod.uri, "spool_load", on_change=lambda away: store.changed(away))
-    store = SpooledStore(
-        permanent,
-        data_dir=tmp_path,
-        slot=tmp_path / "slot",
-        slot_id="slot",
-        owner="slot:boot",
-        lease_ms=2_000,
-        redis_url=NO_REDIS,
-    )
+    store = spooled_store(mongod, tmp_path, NO_REDIS)
     await store.connect()
 
     async def hot(conversation_id: str) -> Transcript | None:
@@ -56,3 +66,47 @@ async def _noticed(store: SpooledStore) -> bool:
     except Unavailable:
         return store.away
     return False
+
+
+async def test_whether_a_message_is_known_is_not_told_while_nobody_can_tell(
+    mongod: Mongod, tmp_path: Path
+) -> None:
+    """None would make an edit of it `not_found`."""
+    store = spooled_store(mongod, tmp_path, NO_REDIS)
+    await store.connect()
+    try:
+        assert await store.turns.by_message("user", "never sent") is None
+        mongod.pause()
+        await wait_until(lambda: _noticed(store), "it is noticed")
+        with pytest.raises(Unavailable):
+            await store.turns.by_message("user", "never sent")
+    finally:
+        mongod.resume()
+        await store.close()
+
+
+async def test_a_conversation_that_is_being_drained_is_not_shown_empty(
+    mongod: Mongod, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Another server brings it, and has come as far as its record."""
+    store = spooled_store(mongod, tmp_path, redis_server.url)
+    other = Cards()
+    other.session = session_for(redis_server.url, other)
+    await store.connect()
+    await other.session.opened()
+    conversation_id = new_id()
+    try:
+        fresh = Conversation(
+            id=conversation_id, user_id="user", title="new", created_at=1, updated_at=1
+        )
+        other.note(fresh, made=True)
+        await wait_until(lambda: other.read(conversation_id), "it is noted")
+        async with connected(MongoStore(mongod.uri, "spool_store")) as there:
+            await there.conversations.create(conversation_id, "user", "new", digest=None, at=1)
+        with pytest.raises(Unavailable):
+            await store.conversations.get(conversation_id, "user")
+        await other.is_kept(conversation_id)
+        assert (await store.conversations.get(conversation_id, "user")).title == "new"
+    finally:
+        await other.session.close()
+        await store.close()

@@ -137,11 +137,15 @@ class Story:
 
     async def shows(self, contents: list[str], *, timeout: float = 10.0) -> Told:
         """Wait until the transcript is this, with nothing open."""
-        return await self.until(
-            lambda told: told.contents == contents and not told.live,
-            f"{contents} is told",
-            timeout=timeout,
-        )
+        try:
+            return await self.until(
+                lambda told: told.contents == contents and not told.live,
+                f"{contents} is told",
+                timeout=timeout,
+            )
+        except AssertionError as error:
+            told = self.told
+            raise AssertionError(f"{error}; told is {told.contents}, {told.live}") from None
 
     async def end_of(self, turn_id: str, *, timeout: float = 15.0) -> Told:
         return await self.until(

@@ -23,10 +23,12 @@ from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
 from memory.errors import RememberingError
 from mongo.store import MongoStore
-from server import __version__, logs
-from server.chat_server import CannotListen, ChatServer, Limits
-from server.guest_secrets import GuestSecrets
-from server.identity import Identity
+from server import __version__
+from server.chat_server import CannotListen, ChatServer
+from server.identity.guest_secrets import GuestSecrets
+from server.identity.identity import Identity
+from server.limits import Limits
+from server.observability import logs
 from server.settings import Settings, SettingsError, load_settings
 from server.turns.slot import Slot, SlotError
 from spool.store import SpooledStore
@@ -142,17 +144,30 @@ def make_server(
         identity=make_identity(settings, guests),
         guests=guests,
         slot=slot,
-        limits=Limits(
-            message_chars=settings.max_message_chars,
-            running_turns=settings.max_running_turns,
-            queued_turns=settings.max_queued_turns,
-            turn_attempts=settings.turn_max_attempts,
-        ),
+        limits=make_limits(settings),
         redis_url=settings.redis_url,
         lease_seconds=settings.turn_lease_seconds,
         sweep_seconds=settings.turn_sweep_seconds,
         cors_origins=settings.cors_origins,
         page=PAGE,
+    )
+
+
+def make_limits(settings: Settings) -> Limits:
+    return Limits(
+        message_chars=settings.max_message_chars,
+        messages_per_minute=settings.rate_limit_messages_per_minute,
+        calls_per_minute=settings.rate_limit_calls_per_minute,
+        running_turns=settings.max_running_turns,
+        queued_turns=settings.max_queued_turns,
+        queued_turns_per_user=settings.max_queued_turns_per_user,
+        turn_attempts=settings.turn_max_attempts,
+        connections_per_user=settings.max_connections_per_user,
+        connections_per_address=settings.max_connections_per_address,
+        open_conversations=settings.max_open_conversations,
+        calls_under_way=settings.max_calls_under_way,
+        outbox_bytes=settings.max_outbox_bytes,
+        connect_seconds=settings.connect_timeout_seconds,
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from benchmarks.servers import module
-from server.connections import Connection
-from server.transport import Reply, Transport
+from server.edge.connections import Connection
+from server.edge.transport import Reply, Transport
 
 PATIENCE_SECONDS = 60.0
 

@@ -12,12 +12,12 @@ from typing import Any
 from memory.records import Conversation, question_of
 from server import history, protocol
 from server.clock import now_ms
-from server.connections import Connection, Connections
 from server.deletion import Deletion
+from server.edge.connections import Connection, Connections
+from server.edge.transport import Reply
 from server.errors import Away, Internal, Invalid, Missing, as_call_error
 from server.feed.feeds import Feeds
 from server.feed.following import Opening
-from server.transport import Reply
 from server.turns.acceptance import Acceptance, Accepted, Place, first_conversation_id
 from server.turns.answering import Answering
 from server.turns.rewriting import Rewriting

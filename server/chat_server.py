@@ -9,27 +9,27 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import msgspec
 from aiohttp import web
 
 from agent.answering import Agent
 from memory.records import Message, Position, Transcript
-from server import http
 from server.calls import Calls
-from server.connections import Connection, Connections
 from server.deletion import Deletion
 from server.drained import Returns
+from server.edge import http
+from server.edge.connections import Connection, Connections
+from server.edge.sessions import Sessions
+from server.edge.transport import Transport
 from server.feed.feeds import Feeds
 from server.feed.shown import Shown
 from server.feed.upkeep import Upkeep
-from server.guest_secrets import GuestSecrets
-from server.health import Health
-from server.identity import Identity
-from server.metrics import Metrics
-from server.sessions import Sessions
+from server.identity.guest_secrets import GuestSecrets
+from server.identity.identity import Identity
+from server.limits import Limits
+from server.observability.health import Health
+from server.observability.metrics import Metrics
 from server.signals import Signals
 from server.tasks import Tasks
-from server.transport import Transport
 from server.turns.acceptance import Acceptance
 from server.turns.answering import Answering
 from server.turns.leases import Leases
@@ -62,15 +62,6 @@ class Memory(Protocol):
     ) -> None: ...
 
     async def forget(self, conversation_id: str) -> None: ...
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """0 switches a limit off."""
-
-    message_chars: int
-    running_turns: int
-    queued_turns: int
-    turn_attempts: int
 
 
 class CannotListen(Exception):

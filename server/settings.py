@@ -7,6 +7,7 @@ line that names a bad one, so it is written to stand after "must be".
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from pathlib import Path
@@ -18,23 +19,18 @@ from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server import urls
-from server.keys import KeyRefused, load_public_key
+from server.identity.keys import KeyRefused, load_public_key
 
 HOME = Path(__file__).resolve().parent.parent
 
-UNSUPPORTED = (
-    "agent",
-    "rate_limit_messages_per_minute",
-    "rate_limit_calls_per_minute",
-    "max_connections_per_user",
-    "max_connections_per_address",
-)
+UNSUPPORTED = ("agent",)
 """Names of the contract that this version reads only to say that it does not honour them."""
 
 JWT_SETTINGS = (
     "auth_jwt_secret",
     "auth_jwks_url",
     "auth_jwt_public_key",
+    "auth_check",
     "auth_jwt_audience",
     "auth_jwt_issuer",
 )
@@ -71,6 +67,13 @@ def _number(default: float, least: float, most: float, unit: str = "seconds") ->
     return Field(default, ge=least, le=most, allow_inf_nan=False, description=what)
 
 
+def _listed(value: object) -> object:
+    """What is separated by commas."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
 def _origins(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -93,7 +96,10 @@ class Settings(BaseSettings):
         description="an address or host name to listen on, such as 127.0.0.1 or 0.0.0.0",
     )
     port: int = _whole(8000, 0, 65535)
-    workers: int = Field(1, ge=1, le=1, description="1: this version runs in one process")
+    workers: int = _whole(1, 1, 64)
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        (), description="addresses or networks such as 127.0.0.1,10.0.0.0/8, separated by commas"
+    )
 
     redis_url: str = Field(
         "redis://localhost:6379/0",
@@ -134,6 +140,11 @@ class Settings(BaseSettings):
         description="a public key as PEM text: RSA of 2048 bits or more, EC P-256 or Ed25519; "
         "and unset where AUTH_JWKS_URL is set",
     )
+    auth_check: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:function, such as myproject.auth:check",
+    )
     auth_jwt_audience: str | None = Field(None, description="some text")
     auth_jwt_issuer: str | None = Field(None, description="some text")
     auth_jwt_leeway_seconds: float = _number(10, 0, 300)
@@ -141,8 +152,8 @@ class Settings(BaseSettings):
     auth_allow_guests: bool = Field(
         default_factory=lambda data: all(data[name] is None for name in JWT_SETTINGS),
         validate_default=True,
-        description="true, or false where AUTH_JWT_SECRET, AUTH_JWKS_URL or AUTH_JWT_PUBLIC_KEY "
-        "is set (nobody could connect otherwise)",
+        description="true, or false where AUTH_JWT_SECRET, AUTH_JWKS_URL, AUTH_JWT_PUBLIC_KEY or "
+        "AUTH_CHECK is set (nobody could connect otherwise)",
     )
     guest_secret: SecretStr | None = Field(None, description="some secret text")
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)] = Field(
@@ -152,6 +163,15 @@ class Settings(BaseSettings):
     max_message_chars: int = _whole(100_000, 0, 1_000_000)
     max_running_turns: int = _whole(1_000, 0, 1_000_000)
     max_queued_turns: int = _whole(20, 0, 10_000)
+    max_queued_turns_per_user: int = _whole(100, 0, 100_000)
+    max_connections_per_user: int = _whole(50, 0, 1_000_000)
+    max_connections_per_address: int = _whole(0, 0, 1_000_000)
+    max_open_conversations: int = _whole(100, 0, 100_000)
+    max_calls_under_way: int = _whole(100, 0, 100_000)
+    max_outbox_bytes: int = _whole(4_000_000, 0, 1_000_000_000)
+    rate_limit_messages_per_minute: int = _whole(60, 0, 1_000_000)
+    rate_limit_calls_per_minute: int = _whole(1_200, 0, 1_000_000)
+    connect_timeout_seconds: float = _number(10, 0, 3_600)
     turn_lease_seconds: float = _number(10, 0.5, 3_600)
     turn_sweep_seconds: float = _number(0.7, 0.05, 60)
     turn_max_attempts: int = _whole(10, 0, 1_000)
@@ -165,11 +185,11 @@ class Settings(BaseSettings):
         "text", description="text or json"
     )
 
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None, repr=False, description="http:// or https://, such as http://localhost:4318"
+    )
+
     agent: str | None = None
-    rate_limit_messages_per_minute: str | None = None
-    rate_limit_calls_per_minute: str | None = None
-    max_connections_per_user: str | None = None
-    max_connections_per_address: str | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -199,7 +219,7 @@ class Settings(BaseSettings):
     def _mongodb_uri(cls, value: str | None) -> str | None:
         return value and urls.mongodb_uri(value)
 
-    @field_validator("openai_base_url", "auth_jwks_url")
+    @field_validator("openai_base_url", "auth_jwks_url", "otel_exporter_otlp_endpoint")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         return value and urls.http_url(value)
@@ -238,9 +258,14 @@ class Settings(BaseSettings):
     @classmethod
     def _somebody_may_connect(cls, value: bool, info: ValidationInfo) -> bool:
         # A key that did not pass is absent from the data; its own line says what is wrong.
-        if not value and all(info.data.get(name, "bad") is None for name in JWT_SETTINGS[:3]):
+        if not value and all(info.data.get(name, "bad") is None for name in JWT_SETTINGS[:4]):
             raise ValueError
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_network(each, strict=False)) for each in value)
 
     @field_validator("cors_origins")
     @classmethod

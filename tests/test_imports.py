@@ -40,7 +40,7 @@ MAY_NAME: dict[str, tuple[str, ...]] = {
     "langchain_core": ("agent", "memory"),
     "socketio": ("server",),
     "engineio": ("server",),
-    "jwt": ("server.identity", "server.keys"),
+    "jwt": ("server.identity.identity", "server.identity.keys"),
     "pydantic_settings": ("server.settings",),
     "dotenv": ("server.settings", "memory.environment"),
 }

@@ -28,7 +28,7 @@ from memory.errors import NotFound, Unavailable
 from memory.records import Position, Transcript
 from redislink.link import RedisAway
 from redislink.subscription import NotListening
-from server.connections import Deliver
+from server.edge.connections import Deliver
 from server.feed.checkpoints import Checkpoints
 from server.feed.events import Ending, ending_of
 from server.feed.following import Readers, shown

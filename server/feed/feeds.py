@@ -11,7 +11,7 @@ from memory.locks import KeyedLocks
 from memory.records import Conversation, Message, Position, Turn
 from redislink.link import Link, RedisAway
 from redislink.session import State
-from server.connections import Connection, Deliver
+from server.edge.connections import Connection, Deliver
 from server.feed import events
 from server.feed.checkpoints import Checkpoints, Said, Store, nothing_said
 from server.feed.events import Ending

@@ -14,7 +14,7 @@ import msgspec
 
 from memory.records import Transcript
 from server import protocol
-from server.connections import Connection, Deliver
+from server.edge.connections import Connection, Deliver
 from server.feed.log import Entry, Moment
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from memory.errors import Unavailable
 from memory.locks import KeyedLocks
 from memory.records import Conversation
-from server.connections import Connection
+from server.edge.connections import Connection
 from server.feed.feed import MOMENT_SECONDS, MOST_MOMENTS, Feed, Memory
 from server.feed.following import Hold, Opening, shown
 from server.feed.log import Moment

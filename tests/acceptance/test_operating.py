@@ -171,7 +171,7 @@ def test_a_taken_port_is_told_in_one_line(start_app: StartApp, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("PORT", "many"), ("MEMORY_TTL_HOURS", "-1"), ("REDIS_URL", "http://x"), ("WORKERS", "4")],
+    [("PORT", "many"), ("MEMORY_TTL_HOURS", "-1"), ("REDIS_URL", "http://x"), ("WORKERS", "many")],
 )
 def test_a_bad_setting_stops_the_start_in_one_line(
     tmp_path: Path, setting: str, value: str

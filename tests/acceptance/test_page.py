@@ -7,7 +7,7 @@ import re
 import aiohttp
 import pytest
 
-from server.http import PAGE_FILES
+from server.edge.http import PAGE_FILES
 from tests.acceptance.conftest import StartApp
 from tests.support.app import HOME
 

@@ -11,7 +11,7 @@ import pytest
 from memory.records import Answer, Conversation, Message, Position, Question, Turn, question_of
 from server import protocol
 from server.calls import Calls
-from server.connections import Connection, Connections
+from server.edge.connections import Connection, Connections
 from server.errors import CallError, Invalid, TooLarge
 
 CALLS: dict[str, type[msgspec.Struct]] = {

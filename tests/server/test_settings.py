@@ -65,7 +65,10 @@ def test_everything_has_a_default(load: Load) -> None:
         ("HOST", "0.0.0.0", "0.0.0.0"),
         ("HOST", "::1", "::1"),
         ("PORT", "0", 0),
-        ("WORKERS", "1", 1),
+        ("WORKERS", "4", 4),
+        ("TRUSTED_PROXIES", "127.0.0.1, 10.1.2.3/8,::1", ("127.0.0.1/32", "10.0.0.0/8", "::1/128")),
+        ("AUTH_CHECK", "my.project:check", None),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318", None),
         ("REDIS_URL", "rediss://me:p%40ss@cache.example:6380/2", None),
         ("REDIS_URL", "redis://h?db=2&client_name=chat", None),
         ("REDIS_URL", "rediss://h/0?ssl_ca_certs=/a/b.pem&ssl_cert_reqs=required", None),
@@ -103,7 +106,9 @@ def test_a_good_value_is_taken(load: Load, name: str, value: str, expected: Any)
         ("PORT", "-1", 'PORT is "-1"; it must be a whole number from 0 to 65535'),
         ("PORT", "80.5", 'PORT is "80.5"; it must be a whole number'),
         ("PORT", "8\n0", r'PORT is "8\n0"; it must be a whole number'),
-        ("WORKERS", "4", 'WORKERS is "4"; it must be 1: this version runs in one process'),
+        ("WORKERS", "0", 'WORKERS is "0"; it must be a whole number from 1 to 64'),
+        ("TRUSTED_PROXIES", "nginx", 'TRUSTED_PROXIES is "nginx"; it must be addresses or networ'),
+        ("AUTH_CHECK", "check", 'AUTH_CHECK is "check"; it must be module:function, such as'),
         ("REDIS_URL", "http://h", 'REDIS_URL is "http://h"; it must be redis:// or rediss://'),
         ("REDIS_URL", "redis://h:port", 'REDIS_URL is "redis://h:port"; it must be'),
         ("REDIS_URL", "redis://h/first", 'REDIS_URL is "redis://h/first"; it must be'),
@@ -197,6 +202,7 @@ def test_settings_can_be_printed_without_their_secrets(load: Load) -> None:
         ({"AUTH_JWT_SECRET": ""}, True),
         ({"AUTH_JWT_SECRET": "s"}, False),
         ({"AUTH_JWKS_URL": "https://example.com/jwks.json"}, False),
+        ({"AUTH_CHECK": "my.project:check"}, False),
         ({"AUTH_JWT_SECRET": "s", "AUTH_ALLOW_GUESTS": "true"}, True),
         ({"AUTH_JWT_SECRET": "s", "AUTH_ALLOW_GUESTS": ""}, False),
         ({"AUTH_JWT_LEEWAY_SECONDS": "3"}, True),
@@ -262,10 +268,7 @@ def test_an_unreadable_env_file_is_named(load: Load, tmp_path: Path) -> None:
 
 def test_a_setting_that_is_not_honoured_yet_is_said_to_be_so(load: Load, tmp_path: Path) -> None:
     (tmp_path / "here/.env").write_text("AGENT=mine:agent\n")
-    assert load(MAX_CONNECTIONS_PER_USER="5", RATE_LIMIT_CALLS_PER_MINUTE="").warnings == [
-        "AGENT is not supported in this version yet",
-        "MAX_CONNECTIONS_PER_USER is not supported in this version yet",
-    ]
+    assert load().warnings == ["AGENT is not supported in this version yet"]
 
 
 def test_a_short_secret_is_warned_of(load: Load) -> None:

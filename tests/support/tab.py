@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from server.connections import Connection
+from server.edge.connections import Connection
 
 ENDS = ("turn:completed", "turn:stopped", "turn:failed")
 

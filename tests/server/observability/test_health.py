@@ -12,7 +12,7 @@ from agent.chat import ChatAgent
 from agent.models import demo_model
 from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
-from server.health import Health
+from server.observability.health import Health
 
 
 def the_health_of(

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from server.errors import Unauthorized
-from server.identity import GUEST_ISSUER, GUEST_TYPE, Identity
+from server.identity.identity import GUEST_ISSUER, GUEST_TYPE, Identity
 
 SECRET = "a secret of thirty-two bytes or more"
 GUESTS = "another secret of thirty-two bytes or more"

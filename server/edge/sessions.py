@@ -11,11 +11,11 @@ from typing import Any
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from server import __version__
-from server.connections import Connection, Connections
+from server.edge.connections import Connection, Connections
 from server.errors import CallError, as_call_error
 from server.feed.feeds import Feeds
-from server.health import Health
-from server.identity import Caller, Identity
+from server.identity.identity import Caller, Identity
+from server.observability.health import Health
 
 log = logging.getLogger(__name__)
 

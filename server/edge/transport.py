@@ -31,7 +31,7 @@ from engineio import packet as engineio_packet
 from engineio.async_drivers import aiohttp as engineio_aiohttp
 from socketio import packet as socketio_packet
 
-from server.outbox import Outbox
+from server.edge.outbox import Outbox
 from server.protocol import MAX_PACKET_BYTES
 from server.tasks import Tasks
 

@@ -15,7 +15,7 @@ import pytest
 import socketio
 from aiohttp import web
 
-from server.transport import Reply, Transport, WireJson
+from server.edge.transport import Reply, Transport, WireJson
 from tests.support.wait import wait_until
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
-from server.guest_secrets import FILE, GuestSecrets, SecretsUnusable
+from server.identity.guest_secrets import FILE, GuestSecrets, SecretsUnusable
 
 
 class Shared:

@@ -8,8 +8,8 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from server.health import Health
-from server.metrics import CONTENT_TYPE, Metrics
+from server.observability.health import Health
+from server.observability.metrics import CONTENT_TYPE, Metrics
 
 # The page needs nothing but its own files and this server.
 PAGE_HEADERS = {

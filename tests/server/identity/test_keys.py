@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from server.errors import Away, Unauthorized
-from server.identity import Identity
-from server.keys import MOST_FETCHES, KeysAway, KeySet, usable_keys
+from server.identity.identity import Identity
+from server.identity.keys import MOST_FETCHES, KeysAway, KeySet, usable_keys
 
 RSA = rsa.generate_private_key(65537, 2048)
 EC = ec.generate_private_key(ec.SECP256R1())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server.logs import JsonFormatter, TextFormatter
+from server.observability.logs import JsonFormatter, TextFormatter
 from server.settings import HOME
 
 
@@ -74,7 +74,7 @@ def test_an_exceptions_trace_is_kept(formatter: logging.Formatter) -> None:
 
 CHATTER = """
 import logging, sys, warnings
-from server.logs import configure
+from server.observability.logs import configure
 configure("error", "json")
 configure(sys.argv[1], "text")
 logging.getLogger("server.turns").debug("ours, in detail")

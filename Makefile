@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long check bench chaos
+.PHONY: help setup run test test-long check bench chaos fuzz soak
 
 # Of the whole test run: its tests mostly wait, so there are more than a small machine's processors.
 WORKERS = -n 3
@@ -38,3 +38,12 @@ chaos:  ## Break everything at random and check that nothing is lost; ARGS="--se
 	@scripts/setup.sh requirements-dev.txt
 	@scripts/test-servers.sh
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m tests.chaos $(ARGS)
+
+fuzz:  ## Say junk to a server and check that it bears it; ARGS="--seed 7 --seconds 120"
+	@scripts/setup.sh requirements-dev.txt
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m tests.fuzz $(ARGS)
+
+soak:  ## 1,000 idle and 50 chatting clients: is memory flat? ARGS="--seconds 900"
+	@scripts/setup.sh requirements-dev.txt
+	@scripts/test-servers.sh
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m tests.soak $(ARGS)

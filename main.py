@@ -1,42 +1,22 @@
-"""Mnemosio: a Socket.IO chat server with built-in memory. This is its story, from top to bottom:
-settings, logging, the permanent store, the memory, the agent, the server; run, drain, close.
+"""Mnemosio: a Socket.IO chat server with built-in memory.
 
-Whatever is started is closed in reverse, also when something after it fails to start.
+This is its start: settings and logging, then one server, or with WORKERS above 1 several and who
+looks after them. The story of a server, from top to bottom, is ``serving.py``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import logging
-import os
-import signal
 import sys
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Mapping
 
-import uvloop
-
-from agent.chat import ChatAgent
-from agent.models import choose_model
-from embedded.store import EmbeddedStore
-from memory import RedisConversationMemory
-from memory.errors import RememberingError
-from mongo.store import MongoStore
 from server import __version__
-from server.chat_server import CannotListen, ChatServer
-from server.identity.guest_secrets import GuestSecrets
-from server.identity.identity import Identity
-from server.limits import Limits
 from server.observability import logs
 from server.settings import Settings, SettingsError, load_settings
-from server.turns.slot import Slot, SlotError
-from spool.store import SpooledStore
-from stores.contract import Store
+from server.workers.place import Place
+from server.workers.supervisor import supervise
 
 log = logging.getLogger("mnemosio")
-
-PAGE = Path(__file__).resolve().parent / "web"
 
 
 def main() -> int:
@@ -47,215 +27,39 @@ def main() -> int:
             print(line, file=sys.stderr)
         return 2
     logs.configure(settings.log_level, settings.log_format)
-    for line in settings.warnings:
-        log.warning(line)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings))
-    except (RememberingError, SlotError, CannotListen) as error:
-        print(f"Mnemosio can't start: {error}", file=sys.stderr)
-        return 1
-    return 0
+    if settings.otel_exporter_otlp_endpoint is None:
+        # Nobody traces. Libraries load it wherever they find it (redis-py: 2.5 MB); with this they
+        # don't find it.
+        sys.modules["opentelemetry"] = None  # type: ignore[assignment]
+    place = Place.among(sys.argv)
+    if place is not None:
+        place.mark_log_lines()
+    else:
+        for line in settings.warnings:
+            log.warning(line)
+        if settings.workers > 1:
+            return supervise(settings, tell)
+
+    # Here, because who looks after workers needs nothing of what a server is made of.
+    import serving
+
+    return serving.run(settings, place, tell)
 
 
-async def serve(settings: Settings) -> None:
-    async with AsyncExitStack() as started:
-        stop = stop_signal()
-
-        slot = Slot(settings.data_dir)
-        slot.take()
-        started.callback(slot.release)
-
-        store = make_store(settings, slot)
-        await store.connect()
-        started.push_async_callback(store.close)
-
-        memory = make_memory(settings, store)
-        await memory.connect()
-        started.push_async_callback(memory.close)
-        if isinstance(store, SpooledStore):
-            store.look_in(memory.peek)
-        for warning in await memory.warnings():
-            log.warning(warning)
-
-        agent = make_agent(settings, memory)
-        started.push_async_callback(agent.close)
-
-        guests = await make_guest_secrets(settings, store)
-        server = make_server(settings, slot, store, memory, agent, guests)
-        started.push_async_callback(server.close)
-        port = await server.start(settings.host, settings.port)
-        if isinstance(store, SpooledStore):
-            store.drain_to(server.returns.drained)
-
-        settle_garbage_collector()
-        tell(settings, port, memory=memory, store=store, agent=agent, who=server.who)
-
-        await stop.wait()
-        log.info(
-            "Stopping: running answers get up to %g s, clients are sent elsewhere. "
-            "Asked once more, it ends at once.",
-            settings.drain_grace_seconds,
-        )
-        await server.drain(settings.drain_grace_seconds)
-
-
-def make_store(settings: Settings, slot: Slot) -> Store:
-    if settings.mongodb_uri:
-        mongo = MongoStore(
-            settings.mongodb_uri,
-            settings.mongodb_database,
-            on_change=lambda away: store.changed(away),
-        )
-        store = SpooledStore(
-            mongo,
-            data_dir=settings.data_dir,
-            slot=slot.folder,
-            slot_id=slot.id,
-            owner=slot.owner,
-            lease_ms=int(settings.turn_lease_seconds * 1000),
-            redis_url=settings.redis_url,
-        )
-        return store
-    return EmbeddedStore(settings.data_dir / "mnemosio.db")
-
-
-def make_memory(settings: Settings, store: Store) -> RedisConversationMemory:
-    return RedisConversationMemory(
-        max_messages_per_conversation=settings.memory_max_messages,
-        redis_url=settings.redis_url,
-        ttl_hours=settings.memory_ttl_hours,
-        archive=store,
-    )
-
-
-def make_server(
-    settings: Settings,
-    slot: Slot,
-    store: Store,
-    memory: RedisConversationMemory,
-    agent: ChatAgent,
-    guests: GuestSecrets | None,
-) -> ChatServer:
-    return ChatServer(
-        store=store,
-        memory=memory,
-        agent=agent,
-        identity=make_identity(settings, guests),
-        guests=guests,
-        slot=slot,
-        limits=make_limits(settings),
-        redis_url=settings.redis_url,
-        lease_seconds=settings.turn_lease_seconds,
-        sweep_seconds=settings.turn_sweep_seconds,
-        cors_origins=settings.cors_origins,
-        page=PAGE,
-    )
-
-
-def make_limits(settings: Settings) -> Limits:
-    return Limits(
-        message_chars=settings.max_message_chars,
-        messages_per_minute=settings.rate_limit_messages_per_minute,
-        calls_per_minute=settings.rate_limit_calls_per_minute,
-        running_turns=settings.max_running_turns,
-        queued_turns=settings.max_queued_turns,
-        queued_turns_per_user=settings.max_queued_turns_per_user,
-        turn_attempts=settings.turn_max_attempts,
-        connections_per_user=settings.max_connections_per_user,
-        connections_per_address=settings.max_connections_per_address,
-        open_conversations=settings.max_open_conversations,
-        calls_under_way=settings.max_calls_under_way,
-        outbox_bytes=settings.max_outbox_bytes,
-        connect_seconds=settings.connect_timeout_seconds,
-    )
-
-
-def make_agent(settings: Settings, memory: RedisConversationMemory) -> ChatAgent:
-    key = settings.openai_api_key
-    model = choose_model(
-        api_key=key.get_secret_value() if key else None,
-        base_url=settings.openai_base_url,
-        model_name=settings.openai_model,
-        idle_timeout=settings.turn_idle_timeout_seconds,
-    )
-    return ChatAgent(
-        memory,
-        model,
-        system_prompt=settings.system_prompt,
-        context_token_budget=settings.context_token_budget,
-        summary_every_turns=settings.summary_every_turns,
-        idle_timeout=settings.turn_idle_timeout_seconds,
-    )
-
-
-async def make_guest_secrets(settings: Settings, store: Store) -> GuestSecrets | None:
-    """None where there are no guests, or where their secret is given."""
-    if not settings.auth_allow_guests or settings.guest_secret:
-        return None
-    guests = GuestSecrets(store, settings.data_dir)
-    await guests.load()
-    return guests
-
-
-def make_identity(settings: Settings, guests: GuestSecrets | None) -> Identity:
-    jwt_secret = settings.auth_jwt_secret
-    given = settings.guest_secret if settings.auth_allow_guests else None
-    identity = Identity(
-        guest_secret=given.get_secret_value() if given else None,
-        jwt_secret=jwt_secret.get_secret_value() if jwt_secret else None,
-        jwks_url=settings.auth_jwks_url,
-        public_key=settings.auth_jwt_public_key,
-        audience=settings.auth_jwt_audience,
-        issuer=settings.auth_jwt_issuer,
-        leeway_seconds=settings.auth_jwt_leeway_seconds,
-    )
-    if guests is not None:
-        identity.trust_guests_of(guests.current)
-    return identity
-
-
-def tell(
-    settings: Settings,
-    port: int,
-    *,
-    memory: RedisConversationMemory,
-    store: Store,
-    agent: ChatAgent,
-    who: str,
-) -> None:
+def tell(settings: Settings, port: int, force: Mapping[str, str]) -> None:
     """What is in force, in a few lines a person can read."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    workers = f"  workers {settings.workers}\n" if settings.workers > 1 else ""
     print(
         f"Mnemosio {__version__}  http://{host}:{port}\n"
-        f"  memory  {memory.description}\n"
-        f"  store   {store.description}\n"
-        f"  model   {agent.description}\n"
-        f"  open to {who}\n"
+        f"{workers}"
+        f"  memory  {force['memory']}\n"
+        f"  store   {force['store']}\n"
+        f"  model   {force['model']}\n"
+        f"  open to {force['who']}\n"
         "  Ctrl+C stops it; nothing is forgotten.",
         flush=True,
     )
-
-
-def stop_signal() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT. A second one ends the process where it stands."""
-    stop = asyncio.Event()
-
-    def asked(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked, number)
-    return stop
-
-
-def settle_garbage_collector() -> None:
-    """What is loaded by now stays: to look through it again and again makes the longest pauses."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from agent.prompt import build_prompt
 from agent.streaming import Patience, stream_answer
 from agent.summary import Summariser
 from agent.tokens import TokenCounter
+from agent.tracing import NO_TRACES, Traces
 from memory.records import Position, Transcript
 
 # Conversations whose summary is due once their answer has ended; more than can run at a time.
@@ -33,6 +34,7 @@ class ChatAgent:
         summary_every_turns: int,
         idle_timeout: float,
         retry_within: float = Patience().retry_within,
+        traces: Traces = NO_TRACES,
     ) -> None:
         """``idle_timeout`` and ``retry_within`` in seconds. 0 means: no limit of the context, no
         summary, no idle time-out.
@@ -52,7 +54,9 @@ class ChatAgent:
             token_budget=self._budget,
             counter=self._counter,
             patience=self._patience,
+            traces=traces,
         )
+        self._traces = traces
         self._due: dict[str, Position] = {}
         self._state = "not asked yet"
 
@@ -74,8 +78,9 @@ class ChatAgent:
             budget=self._budget,
             counter=self._counter,
         )
+        answer = stream_answer(self._model.chat, prompt, self._patience, self._traces)
         try:
-            async with aclosing(stream_answer(self._model.chat, prompt, self._patience)) as chunks:
+            async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     if chunk.usage is not None:
                         self._counter.learn(prompt, chunk.usage.get("input_tokens", 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, cast
@@ -16,6 +17,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from agent.answering import AnswerChunk
 from agent.errors import AnswerFailed, ProviderBusy, ProviderCut
 from agent.provider_errors import answer_failed
+from agent.tracing import NO_TRACES, Traces
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,10 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def stream_answer(
-    model: BaseChatModel, messages: Sequence[BaseMessage], patience: Patience
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    patience: Patience,
+    traces: Traces = NO_TRACES,
 ) -> AsyncGenerator[AnswerChunk, None]:
     """The model's answer. Raises ``AnswerFailed``; what was yielded before it stays said.
 
@@ -46,7 +51,8 @@ async def stream_answer(
     while True:
         said = False
         try:
-            async with aclosing(_one_try(model, messages, patience.idle)) as chunks:
+            tried = _one_try(model, messages, patience.idle, traces)
+            async with aclosing(tried) as chunks:
                 async for chunk in chunks:
                     said = said or bool(chunk.text)
                     yield chunk
@@ -75,12 +81,16 @@ def _wait(failed: AnswerFailed, delay: float) -> float:
 
 
 async def _one_try(
-    model: BaseChatModel, messages: Sequence[BaseMessage], idle: float | None
+    model: BaseChatModel, messages: Sequence[BaseMessage], idle: float | None, traces: Traces
 ) -> AsyncGenerator[AnswerChunk, None]:
     """Yields text as it comes and the usage at the end."""
     usage: dict[str, Any] | None = None
     finished = text_came = False
-    stream = cast("AsyncGenerator[AIMessageChunk, None]", model.astream(list(messages)))
+    began = time.monotonic()
+    name = str(getattr(model, "model_name", type(model).__name__))
+    span = traces.begin("chat", {"gen_ai.operation.name": "chat", "gen_ai.request.model": name})
+    more: dict[str, Any] = {"extra_headers": span.headers} if span.headers else {}
+    stream = cast("AsyncGenerator[AIMessageChunk, None]", model.astream(list(messages), **more))
     try:
         while True:
             async with asyncio.timeout(idle):
@@ -92,13 +102,23 @@ async def _one_try(
             usage = cast("dict[str, Any] | None", chunk.usage_metadata) or usage
             text = chunk.content if isinstance(chunk.content, str) else str(chunk.text)
             if text:
+                if not text_came:
+                    span.note({"mnemosio.first_token_seconds": time.monotonic() - began})
                 text_came = True
                 yield AnswerChunk(text=text)
         if not finished:
             raise ProviderCut
     except Exception as error:
+        span.failed(type(error).__name__)
         raise answer_failed(error, text_came=text_came) from error
     finally:
+        span.note(_tokens(usage or {}))
+        span.end()
         await stream.aclose()
     if usage is not None:
         yield AnswerChunk(usage=usage)
+
+
+def _tokens(usage: dict[str, Any]) -> dict[str, int]:
+    counts = {kind: usage.get(f"{kind}_tokens") for kind in ("input", "output")}
+    return {f"gen_ai.usage.{k}_tokens": n for k, n in counts.items() if isinstance(n, int)}

@@ -20,6 +20,7 @@ from agent.exchanges import Exchange, exchanges_of
 from agent.memory_port import ConversationMemory
 from agent.streaming import Patience, stream_answer
 from agent.tokens import TokenCounter
+from agent.tracing import NO_TRACES, Traces
 from agent.wording import SUMMARISER_INSTRUCTIONS, fence, sendable
 from memory.chat_messages import to_langchain
 from memory.errors import RememberingError
@@ -58,6 +59,7 @@ class Summariser:
         token_budget: int,
         counter: TokenCounter,
         patience: Patience,
+        traces: Traces = NO_TRACES,
     ) -> None:
         """``every_turns``: answers between two summaries, 0 for none at all. ``token_budget``: of
         one request to the model; what doesn't fit goes in several."""
@@ -69,6 +71,7 @@ class Summariser:
         self._max_chars = min(MAX_SUMMARY_CHARS, self._budget)
         self._counter = counter
         self._patience = patience
+        self._traces = traces
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         self._slots = asyncio.Semaphore(MAX_RUNNING)
@@ -188,7 +191,8 @@ class Summariser:
         """The new notes, cut where they grow past their bound."""
         text = ""
         request = self._request(notes, batch)
-        async with aclosing(stream_answer(self._model, request, self._patience)) as chunks:
+        summary = stream_answer(self._model, request, self._patience, self._traces)
+        async with aclosing(summary) as chunks:
             async for chunk in chunks:
                 text += chunk.text
                 if len(text) > self._max_chars:

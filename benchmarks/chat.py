@@ -23,7 +23,7 @@ from benchmarks.servers import module, redis_server
 from benchmarks.timing import cpu_seconds, in_turns, percentile, resident_bytes
 from benchmarks.tokens import Received
 from benchmarks.users import DirectUser, MnemosioUser, PlainUser, RelayUser, User
-from tests.support.app import App
+from tests.support.app import UNLIMITED, App
 
 TOKENS_PER_SECOND = 50
 IDLE_CLIENTS = 200
@@ -87,6 +87,7 @@ async def targets(tokens_per_second: float) -> AsyncIterator[list[Target]]:
             OPENAI_API_KEY="none",
             OPENAI_BASE_URL=f"http://127.0.0.1:{provider.port}/v1",
             LOG_LEVEL="warning",
+            **UNLIMITED,
         )
         await asyncio.to_thread(app.start)
         running.callback(app.kill)

@@ -78,6 +78,7 @@ class Cached:
             held = None
         # Without a position there is nothing to hold it against: another server may have added.
         if held is not None and at_least != Position():
+            self.counts["local"] += 1
             return held
         flights = self._loader.flights
         try:
@@ -90,6 +91,7 @@ class Cached:
             return await asyncio.shield(flights.start(conversation_id, load))
         except Unavailable:
             if held is not None:
+                self.counts["local"] += 1
                 return held
             raise
 

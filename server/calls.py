@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from server import history, protocol
 from server.clock import now_ms
 from server.deletion import Deletion
 from server.edge.connections import Connection, Connections
+from server.edge.rates import Rates
 from server.edge.transport import Reply
 from server.errors import Away, Internal, Invalid, Missing, as_call_error
 from server.feed.feeds import Feeds
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Connection, tuple[Any, ...]], Awaitable[Reply]]
 
+# What these cost is taken once it is known that they are new (``turns/toll.py``).
+PAID_WHEN_NEW = ("message:send", "message:edit", "turn:regenerate")
+
 
 class Calls:
     """``dispatch`` answers every call of every connection, whatever it is."""
@@ -35,6 +40,7 @@ class Calls:
         self,
         *,
         connections: Connections,
+        rates: Rates,
         conversations: ConversationStore,
         turns: TurnStore,
         deletion: Deletion,
@@ -45,6 +51,7 @@ class Calls:
         max_message_chars: int,
     ) -> None:
         self._connections = connections
+        self._rates = rates
         self._conversations = conversations
         self._turns = turns
         self._deletion = deletion
@@ -66,22 +73,38 @@ class Calls:
             "turn:stop": self.stop,
             "turn:regenerate": self.regenerate,
         }
+        # Of what appears with its first case no rate shows that case: so these are there at once.
+        self.answered: Counter[tuple[str, str]] = Counter(
+            {(name, code): 0 for name in self._handlers for code in ("ok", "internal")}
+        )
+        """By the call's name and "ok" or the error's code."""
 
     async def dispatch(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Reply:
         """Answer one call. Whatever goes wrong becomes an error of the contract, here."""
         try:
             connection = self._connections.get(sid)
             handler = self._handlers.get(name) if isinstance(name, str) else None
+            if connection is not None:
+                # Under a lock, also for those that pay later: or one would overtake another here.
+                async with connection.paying:
+                    if name not in PAID_WHEN_NEW:
+                        await self._rates.take(connection.user_id, "calls")
             if connection is None or handler is None:
                 raise Invalid("There is no such call.")
             answer = await handler(connection, arguments)
             answer.body["ok"] = True
+            self.answered[name, "ok"] += 1
             return answer
         except Exception as error:
             mapped = as_call_error(error)
             if isinstance(mapped, Internal):
                 log.error("A call failed.", extra={"action": "call", "call": name}, exc_info=error)
+            self.answered[self.known(name), mapped.code] += 1
             return Reply({"ok": False, "error": mapped.shape()})
+
+    def known(self, name: Any) -> str:
+        """The name of a call, or "unknown": of what clients make up there is no end."""
+        return name if isinstance(name, str) and name in self._handlers else "unknown"
 
     async def create(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.CreateConversation, arguments)
@@ -114,7 +137,7 @@ class Calls:
 
     async def open(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.OpenConversation, arguments)
-        async with connection.order.holding(call.conversation_id):
+        async with _joining(connection, call.conversation_id):
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
             opening = await self._feeds.open(connection, conversation, call.after)
             with _withdrawn_on_failure(opening):
@@ -169,7 +192,7 @@ class Calls:
         self._refuse_work_while_stopping()
         user_id = connection.user_id
         about = call.conversation_id or first_conversation_id(user_id, call.message_id)
-        async with connection.order.holding(about):
+        async with _joining(connection, about):
             place = await self._acceptance.place(user_id, call)
             if place.created:
                 self._tell(connection, "conversation:created", place.conversation)
@@ -184,7 +207,8 @@ class Calls:
         call = protocol.parse(protocol.EditMessage, arguments)
         protocol.check_content(call.content, self._max_message_chars)
         self._refuse_work_while_stopping()
-        async with connection.order.holding(call.conversation_id):
+        async with _joining(connection, call.conversation_id):
+            await self._rewriting.pay_for_edit(connection.user_id, call)
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
             opening = await self._follow(connection, conversation)
             with _withdrawn_on_failure(opening):
@@ -196,6 +220,7 @@ class Calls:
         call = protocol.parse(protocol.RegenerateTurn, arguments)
         self._refuse_work_while_stopping()
         async with connection.order.holding(call.conversation_id):
+            await self._rewriting.pay_for_regenerate(connection.user_id, call)
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
             accepted = await self._rewriting.regenerate(conversation, call)
         return Reply({"turn": protocol.turn_shape(accepted.turn, as_accepted=True)})
@@ -230,6 +255,14 @@ class Calls:
         if turn is None:
             raise Missing("There is no such turn.", field="turn_id")
         return Reply({"turn": protocol.turn_shape(turn)})
+
+
+@asynccontextmanager
+async def _joining(connection: Connection, conversation_id: str) -> AsyncIterator[None]:
+    """In the order of its calls, and with a place among the conversations that it may follow."""
+    async with connection.order.holding(conversation_id):
+        with connection.joining(conversation_id):
+            yield
 
 
 @contextmanager

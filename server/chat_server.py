@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,7 +19,11 @@ from server.calls import Calls
 from server.deletion import Deletion
 from server.drained import Returns
 from server.edge import http
+from server.edge.addresses import Addresses
+from server.edge.admission import Admission
 from server.edge.connections import Connection, Connections
+from server.edge.handshakes import Handshakes, Runner
+from server.edge.rates import Rates
 from server.edge.sessions import Sessions
 from server.edge.transport import Transport
 from server.feed.feeds import Feeds
@@ -26,8 +32,12 @@ from server.feed.upkeep import Upkeep
 from server.identity.guest_secrets import GuestSecrets
 from server.identity.identity import Identity
 from server.limits import Limits
+from server.observability import measures
 from server.observability.health import Health
+from server.observability.loop_lag import LoopLag
 from server.observability.metrics import Metrics
+from server.observability.traced import traced_calls
+from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
 from server.turns.acceptance import Acceptance
@@ -35,6 +45,7 @@ from server.turns.answering import Answering
 from server.turns.leases import Leases
 from server.turns.rewriting import Rewriting
 from server.turns.slot import Slot
+from server.workers.port import CannotListen
 from stores.contract import Store
 
 log = logging.getLogger(__name__)
@@ -53,6 +64,9 @@ class Memory(Protocol):
     @property
     def state(self) -> Literal["redis", "local"]: ...
 
+    @property
+    def counts(self) -> Mapping[str, int]: ...
+
     async def check(self) -> None: ...
 
     async def read(self, conversation_id: str, *, at_least: Position) -> Transcript: ...
@@ -64,8 +78,12 @@ class Memory(Protocol):
     async def forget(self, conversation_id: str) -> None: ...
 
 
-class CannotListen(Exception):
-    """The address or the port can't be had."""
+class Workmates(Protocol):
+    """The other processes on this port. What this one measures they ask of ``measures``."""
+
+    measures: Callable[[], bytes]
+
+    async def gather(self) -> bytes: ...
 
 
 class ChatServer:
@@ -85,17 +103,29 @@ class ChatServer:
         lease_seconds: float,
         sweep_seconds: float,
         cors_origins: tuple[str, ...],
+        trusted_proxies: tuple[str, ...],
         page: Path,
+        worker: Workmates | None,
+        traces: Traces,
     ) -> None:
+        """``worker``: None where this is the only process on its port."""
         self._store = store
+        self._memory = memory
         self._slot = slot
         self._page = page
+        self._worker = worker
         self._identity = identity
         self._guests = guests
         self.who = identity.description
         self._stack = AsyncExitStack()
         self._tasks = Tasks()
-        self.transport = Transport(cors_origins=cors_origins)
+        self.transport = Transport(
+            cors_origins=cors_origins,
+            calls_under_way=limits.calls_under_way,
+            outbox_bytes=limits.outbox_bytes,
+            connect_seconds=limits.connect_seconds,
+        )
+        self._handshakes = Handshakes(limits.connect_seconds)
         self.connections = Connections(self.transport.deliver)
         self.health = Health(
             store,
@@ -124,6 +154,8 @@ class ChatServer:
             lease_ms=int(lease_seconds * 1000),
             max_running=limits.running_turns,
             max_attempts=limits.turn_attempts,
+            traces=traces,
+            max_waiting_per_user=limits.queued_turns_per_user,
         )
         self.leases = Leases(self.answering, store.turns, self.signals, sweep_seconds=sweep_seconds)
         self.upkeep = Upkeep(
@@ -141,12 +173,18 @@ class ChatServer:
         )
         self.returns = Returns(memory, self.feeds, self._drop)
         self._hear_signals()
-        calls = self._calls(memory, limits)
-        sessions = self._sessions(identity, limits)
-        self.transport.dispatch = calls.dispatch
-        self.transport.on_connected = sessions.connected
-        self.transport.on("connect", sessions.connecting)
-        self.transport.on("disconnect", sessions.disconnected)
+        self.rates = Rates(
+            calls=limits.calls_per_minute,
+            messages=limits.messages_per_minute,
+            redis_url=redis_url,
+        )
+        self.calls = self._calls(memory, limits)
+        self.sessions = self._sessions(identity, limits, Addresses(trusted_proxies))
+        self.transport.dispatch = traced_calls(self.calls.dispatch, self.calls.known, traces)
+        self.transport.on_connected = self.sessions.connected
+        self.transport.on("connect", self.sessions.connecting)
+        self.transport.on("disconnect", self.sessions.disconnected)
+        self.loop_lag = LoopLag()
 
     def _hear_signals(self) -> None:
         self.signals.on("stop", lambda told: self.answering.stop_here(told["turn_id"]))
@@ -171,6 +209,10 @@ class ChatServer:
 
     def _calls(self, memory: Memory, limits: Limits) -> Calls:
         store = self._store
+
+        async def pay(user_id: str) -> None:
+            await self.rates.take(user_id, "calls", "messages")
+
         acceptance = Acceptance(
             conversations=store.conversations,
             turns=store.turns,
@@ -178,6 +220,7 @@ class ChatServer:
             feeds=self.feeds,
             answering=self.answering,
             max_waiting=limits.queued_turns,
+            pay=pay,
         )
         rewriting = Rewriting(
             conversations=store.conversations,
@@ -186,9 +229,11 @@ class ChatServer:
             feeds=self.feeds,
             answering=self.answering,
             max_waiting=limits.queued_turns,
+            pay=pay,
         )
         return Calls(
             connections=self.connections,
+            rates=self.rates,
             conversations=store.conversations,
             turns=store.turns,
             deletion=self.deletion,
@@ -201,51 +246,75 @@ class ChatServer:
 
     def _metrics(self) -> Metrics:
         return Metrics(
-            connections=lambda: len(self.connections),
-            running=lambda: self.answering.running,
-            taken_over=lambda: self.answering.taken_over,
-            outcomes=lambda: self.answering.outcomes,
-            feed_state=lambda: self.feeds.state,
-            followed=lambda: len(self.feeds.followed()),
-            store_ok=lambda: self.health.store_ok,
-            spooled=lambda: self._store.spooled,
-            drained=lambda: self._store.drained,
+            (
+                measures.of_this_build,
+                partial(measures.of_connections, self.connections, self.transport, self.sessions),
+                partial(measures.of_calls, self.calls),
+                partial(measures.of_turns, self.answering),
+                partial(measures.of_feeds, self.feeds),
+                partial(measures.of_memory, self._memory),
+                partial(measures.of_store, self._store, self.health),
+                partial(measures.of_the_loop, self.loop_lag.lag),
+            )
         )
 
-    def _sessions(self, identity: Identity, limits: Limits) -> Sessions:
+    def _sessions(self, identity: Identity, limits: Limits, addresses: Addresses) -> Sessions:
+        admission = Admission(
+            self.connections,
+            addresses,
+            per_user=limits.connections_per_user,
+            per_address=limits.connections_per_address,
+        )
         return Sessions(
             identity=identity,
             connections=self.connections,
+            admission=admission,
             feeds=self.feeds,
             health=self.health,
             is_open=self.transport.is_open,
             drop=self.transport.drop,
-            limits={"message_chars": limits.message_chars, "queued_turns": limits.queued_turns},
+            limits={
+                "message_chars": limits.message_chars,
+                "messages_per_minute": limits.messages_per_minute,
+                "calls_per_minute": limits.calls_per_minute,
+                "queued_turns": limits.queued_turns,
+                "open_conversations": limits.open_conversations,
+            },
+            max_following=limits.open_conversations,
         )
 
     async def start(self, host: str, port: int) -> int:
         """Take over what this slot's earlier lives left, then listen; the port. Raises
         ``CannotListen``, and ``Unavailable`` where the store is away. 0: a free port."""
         await self._store.turns.release(self._slot.id)
+        self._stack.push_async_callback(self.rates.close)
+        await self.rates.connect()
         self._stack.push_async_callback(self.feeds.close)
         await self.feeds.connect()
         self._stack.push_async_callback(self.returns.close)
         if self.feeds.shared is not None:
             self.signals.connect(self.feeds.shared)
         self._stack.push_async_callback(self.signals.close)
-        app = http.application(self.health)
+        app = http.application(
+            self.health, self._handshakes, websocket_only=self._worker is not None
+        )
         self.transport.attach(app)
-        http.add_routes(app, self.health, self._metrics(), self._page)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        metrics = self._metrics()
+        if self._worker is not None:
+            self._worker.measures = metrics.text
+        gather = self._worker.gather if self._worker else None
+        http.add_routes(app, self.health, metrics, self._page, gather)
+        runner = Runner(app, self._handshakes, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         try:
-            await web.TCPSite(runner, host, port).start()
+            self._site = web.TCPSite(runner, host, port, reuse_port=self._worker is not None)
+            await self._site.start()
         except OSError as error:
-            reason = (error.strerror or str(error)).rpartition(": ")[2]
-            raise CannotListen(f"HOST {host}, PORT {port}: {reason}.") from error
+            raise CannotListen.at(host, port, error) from error
         self._stack.push_async_callback(self._tasks.close)
         self._tasks.start(self.health.check_forever(), "health")
+        self._tasks.start(self.loop_lag.measure_forever(), "loop lag")
         self._tasks.start(self._settle_guests(), "guests' secret")
         self._tasks.start(self.leases.renew_forever(), "lease renewal")
         self._tasks.start(self.leases.sweep_forever(), "turn sweep")
@@ -264,6 +333,10 @@ class ChatServer:
             if await guests.settle(self._identity.trust_guests_of):
                 return
             await asyncio.sleep(SETTLE_SECONDS)
+
+    async def leave_port(self) -> None:
+        """Take no connections any more: the other processes get all of them."""
+        await self._site.stop()
 
     async def drain(self, grace: float) -> None:
         """No new work; running answers get ``grace`` seconds; the rest is let go for another

@@ -7,6 +7,7 @@ CallError
 ├── Conflict         the same id came with different content
 ├── Busy             the conversation is answering, or has too much waiting
 ├── TooLarge         more than a message may have
+├── RateLimited      more than one user, or one address, may do at the moment
 ├── Away             what would be needed for a truthful answer can't be reached now
 └── Internal         our own fault; the log has more
 
@@ -87,6 +88,13 @@ class TooLarge(CallError):
     """That is more than a message may have."""
 
     code = "too_large"
+
+
+class RateLimited(CallError):
+    """That is too much at once; try again in a moment."""
+
+    code = "rate_limited"
+    retryable = True
 
 
 class Away(CallError):

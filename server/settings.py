@@ -81,6 +81,14 @@ def _origins(value: object) -> object:
     return tuple(origin for origin in origins if origin)
 
 
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can reach it."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -198,8 +206,36 @@ class Settings(BaseSettings):
         lines = [f"{name.upper()} is not supported in this version yet" for name in named]
         for name in ("auth_jwt_secret", "guest_secret"):
             secret: SecretStr | None = getattr(self, name)
-            if secret and len(secret.get_secret_value().encode()) < STRONG_SECRET_BYTES:
+            text = secret.get_secret_value() if secret else ""
+            if text.lstrip().startswith("-----BEGIN"):
+                lines.append(f"{name.upper()} is a PEM key: AUTH_JWT_PUBLIC_KEY is for those")
+            elif text and len(text.encode()) < STRONG_SECRET_BYTES:
                 lines.append(f"{name.upper()} is short: {STRONG_SECRET_BYTES} bytes are advised")
+        return lines + self._open_doors()
+
+    def _open_doors(self) -> list[str]:
+        """Each setting is sound by itself; together they let in more than one may have meant."""
+        lines = []
+        if self.auth_allow_guests and self.openai_api_key and not _is_loopback(self.host):
+            lines.append(
+                f"Anyone who reaches HOST {self.host} can spend your OPENAI_API_KEY as a guest: "
+                "set AUTH_ALLOW_GUESTS=false and one of AUTH_JWT_SECRET, AUTH_JWKS_URL, "
+                "AUTH_JWT_PUBLIC_KEY or AUTH_CHECK; or HOST=127.0.0.1"
+            )
+        if self.auth_check:
+            unread = [name.upper() for name in JWT_SETTINGS[:3] if getattr(self, name)]
+            if unread:
+                lines.append(f"AUTH_CHECK decides alone: {', '.join(unread)} is not used")
+            if "*" in self.cors_origins:
+                lines.append(
+                    "CORS_ORIGINS=* with AUTH_CHECK: pages of any site may connect; your check is "
+                    "shown their token, but no cookies. Name the sites instead"
+                )
+        if any(ipaddress.ip_network(network).prefixlen == 0 for network in self.trusted_proxies):
+            lines.append(
+                "TRUSTED_PROXIES has every address: anyone can pass for any address by an "
+                "X-Forwarded-For of their own. Name your proxies instead"
+            )
         return lines
 
     @field_validator("*", mode="before")

@@ -9,6 +9,8 @@ from memory.records import Conversation, Position, Turn
 from spool.file import Lodging
 from spool.lodgings import LEASE_MS, Elsewhere, Lodgings
 
+NOT_KNOWN = "Nothing is known of this conversation at the moment."
+
 
 class SpooledConversations:
     """``stores.contract.ConversationStore``. What is not about one conversation at work (lists,
@@ -88,14 +90,18 @@ class SpooledConversations:
             return conversation
 
         async def here(_: Lodging) -> Conversation:
-            return await self._here.get(conversation_id, user_id)
+            try:
+                return await self._here.get(conversation_id, user_id)
+            except NotFound:
+                if self._lodgings.away():
+                    raise Unavailable(NOT_KNOWN) from None
+                raise
 
         async def otherwise() -> Conversation:
             card = await self._cards.read(conversation_id)
-            if card is None:
-                raise Unavailable("Nothing is known of this conversation at the moment.")
-            if card.conversation.user_id != user_id:
-                raise NotFound
+            # Nor is it told of another user's that it is known: what nobody knows is answered so.
+            if card is None or card.conversation.user_id != user_id:
+                raise Unavailable(NOT_KNOWN)
             return card.conversation
 
         return await self._lodgings.see(conversation_id, there, here, otherwise)

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = ("main", "serving")
 PACKAGES = ("server", "agent", "memory", "mongo", "embedded", "stores", "redislink", "spool")
 
 # What the stores may know of memory: the records. How memory works is none of their business.
 RECORDS = ("memory.records", "memory.errors", "memory.archive")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "main": PACKAGES,
+    "main": ("serving", "server"),
+    "serving": PACKAGES,
     "server": ("server", "agent", "memory", "redislink", "stores.contract"),
     "agent": ("agent", "memory"),
     "memory": ("memory", "redislink"),
@@ -41,6 +43,9 @@ MAY_NAME: dict[str, tuple[str, ...]] = {
     "socketio": ("server",),
     "engineio": ("server",),
     "jwt": ("server.identity.identity", "server.identity.keys"),
+    "multidict": ("server.identity",),
+    "prometheus_client": ("server.observability",),
+    "opentelemetry": ("server.observability.otel",),
     "pydantic_settings": ("server.settings",),
     "dotenv": ("server.settings", "memory.environment"),
 }
@@ -50,9 +55,8 @@ MAY_NAME: dict[str, tuple[str, ...]] = {
 def modules() -> dict[str, ast.Module]:
     """Every module of the program by its dotted name; a package under its own name."""
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-    main = ROOT / "main.py"
     found = {}
-    for path in [*files, *([main] if main.exists() else [])]:
+    for path in [*files, *(ROOT / f"{name}.py" for name in PROGRAM)]:
         parts = path.relative_to(ROOT).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -87,7 +91,7 @@ def test_a_package_imports_only_those_below_it(package: str) -> None:
         for name in modules()
         if within(name, package)
         for imported in imports(name)
-        if within(imported, "main", *PACKAGES) and not within(imported, *MAY_IMPORT[package])
+        if within(imported, *PROGRAM, *PACKAGES) and not within(imported, *MAY_IMPORT[package])
     ]
     assert not wrong
 
@@ -109,8 +113,20 @@ def test_a_library_is_named_only_where_it_belongs(library: str) -> None:
         name
         for name in modules()
         if any(within(imported, library) for imported in imports(name))
-        and not within(name, *MAY_NAME[library], "main")
+        and not within(name, *MAY_NAME[library], *PROGRAM)
     ]
+    assert not wrong
+
+
+def test_who_looks_after_workers_imports_nothing_of_what_a_server_is_made_of() -> None:
+    needed = {"server.workers.supervisor"}
+    while (
+        more := {other for name in needed for other in imports(name) if other in modules()} - needed
+    ):
+        needed |= more
+    wrong = {
+        name for name in needed if within(name, *PACKAGES[1:], "server.chat_server", "serving")
+    }
     assert not wrong
 
 

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from memory.locks import KeyedLocks
+from server.errors import Busy
 
 
 class Connection:
     """One client's connection, from its CONNECT to its end."""
 
-    def __init__(self, sid: str, user_id: str, *, guest: bool) -> None:
+    def __init__(
+        self,
+        sid: str,
+        user_id: str,
+        *,
+        guest: bool,
+        address: str | None = None,
+        max_following: int = 0,
+    ) -> None:
+        """``address`` is what it is counted by, and ``max_following`` 0 no limit."""
         self.sid = sid
         self.user_id = user_id
         self.guest = guest
+        self.address = address
         self.order = KeyedLocks()  # its calls about one conversation take effect in their order
+        self.paying = asyncio.Lock()  # held while one of its calls is counted, in the same order
         self.following: set[str] = set()  # the conversations whose feeds it is on
+        self._max_following = max_following
+        self._joining: set[str] = set()
         self.expiry: asyncio.TimerHandle | None = None
         self.closed = False
+
+    @contextmanager
+    def joining(self, conversation_id: str) -> Iterator[None]:
+        """Keep a place among those it follows while it is put on a feed. Raises ``Busy``."""
+        there = self.following | self._joining
+        if self._max_following and len(there - {conversation_id}) >= self._max_following:
+            raise Busy("Too many conversations are open here: close some.")
+        self._joining.add(conversation_id)
+        try:
+            yield
+        finally:
+            self._joining.discard(conversation_id)
 
 
 class Deliver(Protocol):
@@ -37,6 +65,7 @@ class Connections:
         """Tells the same to this user's connections on other servers."""
         self._by_sid: dict[str, Connection] = {}
         self._by_user: dict[str, dict[str, Connection]] = {}
+        self._from_address: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Connection]:
         return iter(list(self._by_sid.values()))
@@ -47,6 +76,14 @@ class Connections:
     def add(self, connection: Connection) -> None:
         self._by_sid[connection.sid] = connection
         self._by_user.setdefault(connection.user_id, {})[connection.sid] = connection
+        if connection.address is not None:
+            self._from_address[connection.address] += 1
+
+    def of_user(self, user_id: str) -> int:
+        return len(self._by_user.get(user_id, ()))
+
+    def from_address(self, address: str) -> int:
+        return self._from_address[address]
 
     def get(self, sid: str) -> Connection | None:
         return self._by_sid.get(sid)
@@ -62,6 +99,10 @@ class Connections:
         del tabs[sid]
         if not tabs:
             del self._by_user[connection.user_id]
+        if (address := connection.address) is not None:
+            self._from_address[address] -= 1
+            if not self._from_address[address]:
+                del self._from_address[address]
         return connection
 
     def tell(self, connection: Connection, event: str, payload: dict[str, Any]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from server.edge.handshakes import Handshakes
 from server.observability.health import Health
 from server.observability.metrics import CONTENT_TYPE, Metrics
 
@@ -32,7 +34,14 @@ PAGE_FILES = {
 }
 
 
-def application(health: Health) -> web.Application:
+# A poll of several processes' clients comes to any of them, and only one knows the connection.
+NO_POLLING = (
+    "This server is several processes, and takes websockets only: "
+    'connect with transports: ["websocket"].\n'
+)
+
+
+def application(health: Health, handshakes: Handshakes, *, websocket_only: bool) -> web.Application:
     """An application that lets no new client in while it is draining: it is to try elsewhere, and
     stock clients do, again and again. Who is here already may finish what it is doing."""
 
@@ -43,11 +52,26 @@ def application(health: Health) -> web.Application:
             return web.Response(status=503, text="This server is stopping; try another.\n")
         return await handler(request)
 
-    return web.Application(middlewares=[refuse_newcomers])
+    @web.middleware
+    async def refuse_polls(request: web.Request, handler: Handler) -> web.StreamResponse:
+        wanted = request.query.get("transport", "polling")
+        if request.path.startswith("/socket.io") and wanted != "websocket":
+            return web.Response(status=400, text=NO_POLLING)
+        return await handler(request)
+
+    refusing = [refuse_newcomers, refuse_polls] if websocket_only else [refuse_newcomers]
+    return web.Application(middlewares=[handshakes.limit, *refusing])
 
 
-def add_routes(app: web.Application, health: Health, metrics: Metrics, page: Path) -> None:
-    """``page`` is the folder with the page's files."""
+def add_routes(
+    app: web.Application,
+    health: Health,
+    metrics: Metrics,
+    page: Path,
+    gather: Callable[[], Awaitable[bytes]] | None,
+) -> None:
+    """``page`` is the folder with the page's files. ``gather`` gives the measures of all processes
+    on this port, where this is not the only one."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -61,7 +85,8 @@ def add_routes(app: web.Application, health: Health, metrics: Metrics, page: Pat
         )
 
     async def measures(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        text = metrics.text() if gather is None else await gather()
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     async def page_file(request: web.Request) -> web.FileResponse:
         return web.FileResponse(page / PAGE_FILES[request.path], headers=PAGE_HEADERS)

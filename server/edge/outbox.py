@@ -10,40 +10,52 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-# More than any reader falls behind by who still reads: some minutes of an answer's stream. A single
-# event may be larger (a snapshot of 50 long messages), which is why what waits *before* it counts.
-MAX_WAITING_CHARS = 4_000_000
+# What a packet costs beside its text. Some have none, and a client can ask for as many as it likes.
+PACKET_BYTES = 64
 
 
 class Outbox(asyncio.Queue[Any]):
-    """Of engine.io packets; None ends the connection. ``chars`` is what their texts add up to."""
+    """Of engine.io packets; None ends the connection. ``bytes`` is what they add up to on the wire.
 
-    def __init__(self) -> None:
+    ``most`` bytes may wait, 0 for any number. A single event may be larger (a snapshot of 50 long
+    messages), which is why what waits *before* it counts.
+    """
+
+    def __init__(self, most: int) -> None:
         super().__init__()
-        self.chars = 0
+        self.bytes = 0
+        self._most = most
 
     @property
     def is_overfull(self) -> bool:
-        return self.chars > MAX_WAITING_CHARS
+        return 0 < self._most < self.bytes
 
     # asyncio.Queue offers these two to subclasses.
 
     def _put(self, item: Any) -> None:
-        self.chars += _size(item)
+        self.bytes += size(item)
         super()._put(item)
 
     def _get(self) -> Any:
         item = super()._get()
-        self.chars -= _size(item)
+        self.bytes -= size(item)
         return item
 
     def clear(self) -> None:
         """Let go of what waits: nobody will read it."""
         while not self.empty():
             self.get_nowait()
-            self.task_done()
 
 
-def _size(packet: Any) -> int:
-    data = getattr(packet, "data", None)
-    return len(data) if isinstance(data, str | bytes) else 0
+def size(packet: Any) -> int:
+    """Of a packet, or None, in bytes; counted once, as one packet may wait for many readers."""
+    if packet is None:
+        return 0
+    known: int | None = getattr(packet, "size", None)
+    if known is None:
+        data = packet.data
+        if isinstance(data, str) and not data.isascii():
+            data = data.encode(errors="replace")
+        known = PACKET_BYTES + (len(data) if isinstance(data, str | bytes) else 0)
+        packet.size = known
+    return known

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from server import __version__
+from server.edge.admission import Admission
 from server.edge.connections import Connection, Connections
 from server.errors import CallError, as_call_error
 from server.feed.feeds import Feeds
@@ -24,26 +26,33 @@ LONGEST_TIMER_SECONDS = 30 * 24 * 3600.0
 
 
 class Sessions:
-    """``limits`` is what clients are told of the server's limits: name to number, 0 for none."""
+    """``limits`` is what clients are told of the server's limits: name to number, 0 for none;
+    ``max_following`` of how many conversations one connection may be on the feed."""
 
     def __init__(
         self,
         *,
         identity: Identity,
         connections: Connections,
+        admission: Admission,
         feeds: Feeds,
         health: Health,
         is_open: Callable[[str], bool],
         drop: Callable[[str], None],
         limits: Mapping[str, int],
+        max_following: int,
     ) -> None:
         self._identity = identity
         self._connections = connections
+        self._admission = admission
         self._feeds = feeds
         self._health = health
         self._is_open = is_open
         self._drop = drop
         self._limits = dict(limits)
+        self._max_following = max_following
+        self.refused: Counter[str] = Counter()
+        """Who was not let in, by the error's code."""
         self._connecting: dict[str, tuple[Connection, Caller]] = {}
 
     async def connecting(self, sid: str, environ: Mapping[str, Any], auth: Any) -> None:
@@ -51,16 +60,27 @@ class Sessions:
         would leak the pending connection and leave the client without an answer."""
         try:
             token = auth.get("token") if isinstance(auth, Mapping) else None
-            caller = await self._identity.identify(token)
+            address = self._admission.address(environ)
+            headers = environ["aiohttp.request"].headers
+            caller = await self._identity.identify(token, headers, address or "")
+            # From here to its place among the connections there is no await: this is the moment.
+            self._admission.require_room(caller.user_id, address)
         except Exception as error:
             refusal: CallError = as_call_error(error)
+            self.refused[refusal.code] += 1
             if refusal.code == "internal":
                 log.error("A client could not be identified.", exc_info=error)
             raise Refused(refusal.message, refusal.shape()) from None
         if not self._is_open(sid):
             # It left while its token was looked at. The library would tell nobody of its end.
             raise Refused("gone")
-        connection = Connection(sid, caller.user_id, guest=caller.guest)
+        connection = Connection(
+            sid,
+            caller.user_id,
+            guest=caller.guest,
+            address=address,
+            max_following=self._max_following,
+        )
         self._connecting[sid] = (connection, caller)
 
     def connected(self, sid: str) -> None:
@@ -84,7 +104,10 @@ class Sessions:
             self._connections.tell(connection, "server:draining", {"reconnect_in_ms": 0})
         if caller.expires_at is not None:
             self._end_at(connection, caller.expires_at)
-        log.info("A client connected.", extra={"action": "connected", "user_id": caller.user_id})
+        log.info(
+            "A client connected.",
+            extra={"action": "connected", "connection_id": sid, "user_id": caller.user_id},
+        )
 
     def _end_at(self, connection: Connection, expires_at: float) -> None:
         delay = min(max(0.0, expires_at - time.time()), LONGEST_TIMER_SECONDS)
@@ -104,5 +127,10 @@ class Sessions:
             self._feeds.leave(connection, conversation_id)
         log.info(
             "A client left.",
-            extra={"action": "disconnected", "user_id": connection.user_id, "reason": reason},
+            extra={
+                "action": "disconnected",
+                "connection_id": sid,
+                "user_id": connection.user_id,
+                "reason": reason,
+            },
         )

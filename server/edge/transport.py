@@ -1,18 +1,24 @@
-"""Socket.IO over aiohttp, and what a careful server must mend in it.
+"""Socket.IO over Engine.IO, and what a careful server must mend in it.
 
-Everything here that touches the internals of python-socketio or python-engineio is here only, and
-tests/server/test_transport.py holds it against the installed versions:
+Everything here and in ``engine.py`` that touches the internals of python-socketio and
+python-engineio is there only, and tests/server/edge/ holds it against the installed versions:
 
 - Calls are dispatched by ``_handle_event``: one owned task a call, one answer a call, whatever the
   event's name; and something can be done right *after* the answer went out (``Reply.then``),
   which a feed needs: the verdict first, then the events. Stock handlers can only return.
 - Events are encoded once and put straight into each connection's queue.
-- A connection's queue is bounded (``outbox.py``): who does not read is cut off, and comes back.
-- What is no packet is dropped with a line in the log: the library logs a traceback for each, and
-  forgets to close a connection that does not even speak Engine.IO.
-- permessage-deflate is off: it costs 90 kB a connection and CPU for every event.
+- What is no packet is dropped with a line in the log: the library logs a traceback for each. Binary
+  parts are bounded, in number and size; the library keeps what it is sent until the last has come.
+- A client that does not CONNECT in time, or is refused and stays, is ended. For the library its
+  answers to pings are enough.
+- Whatever becomes of a connect handler, nothing stays of a client that is not connected (since
+  5.18.0 the library keeps a pending entry for good where a handler raises, or a client goes before
+  its answer).
 - ``drop`` and ``close`` end connections as a lost transport would, so that stock clients come back
   by themselves; after ``sio.disconnect()`` they never do. Stock shutdown waits ~40 s.
+- Its own log lines, which quote what clients send, are silenced, but for tracebacks.
+- Acks that clients send are ignored: nothing here asks for any (the library keeps a callback for a
+  client of another server for good).
 """
 
 from __future__ import annotations
@@ -23,28 +29,25 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-import engineio
 import orjson
 import socketio
-from aiohttp import web
 from engineio import packet as engineio_packet
-from engineio.async_drivers import aiohttp as engineio_aiohttp
 from socketio import packet as socketio_packet
 
-from server.edge.outbox import Outbox
+from server.edge.engine import EngineServer, Session
+from server.identity.origins import allowing
 from server.protocol import MAX_PACKET_BYTES
 from server.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-# A client that does not answer the closing handshake is given up after this many seconds.
-CLOSE_TIMEOUT = 1.0
+library_log = logging.getLogger(f"{__name__}.library")
+library_log.setLevel(logging.ERROR)
+library_log.addFilter(lambda record: record.exc_info is not None)
 
-# Binary parts that a packet may announce. No call has any; the library keeps what it is sent until
-# the last has come, and would wait for a billion.
+# Binary parts that a packet may announce. No call has any.
 MAX_ATTACHMENTS = 8
 
-ENGINE_PACKETS = tuple("0123456")
 CLIENT_PACKETS = (
     socketio_packet.CONNECT,
     socketio_packet.DISCONNECT,
@@ -109,43 +112,24 @@ class ClientPacket(socketio_packet.Packet):  # type: ignore[misc]
         try:
             attachments: int = super().decode(encoded_packet)
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            raise Malformed(type(error).__name__) from error
+            if self.packet_type != socketio_packet.EVENT or self.id is None:
+                raise Malformed(type(error).__name__) from error
+            # What can't be read is a call none the less, and is answered as one without a name.
+            self.data = None
+            attachments = 0
         if self.packet_type not in CLIENT_PACKETS or attachments > MAX_ATTACHMENTS:
             raise Malformed(f"type {self.packet_type!s:.10}, {attachments} attachments")
         return attachments
 
-
-class PlainWebSocket(engineio_aiohttp.WebSocket):  # type: ignore[misc]
-    """The driver's websocket, without compression and with a short closing handshake."""
-
-    async def wait(self) -> str | bytes:
-        """The next message. Raises ``OSError`` when there is none, or it is not Engine.IO."""
-        message: str | bytes = await super().wait()
-        if isinstance(message, str) and message[:1] not in ENGINE_PACKETS:
-            raise OSError("not an Engine.IO packet")
-        return message
-
-    async def __call__(self, environ: dict[str, Any]) -> web.StreamResponse:
-        self._sock = web.WebSocketResponse(
-            max_msg_size=self.server.max_http_buffer_size, compress=False, timeout=CLOSE_TIMEOUT
-        )
+    def add_attachment(self, attachment: bytes) -> bool:
+        """Whether it was the last."""
+        if sum(map(len, self.attachments)) + len(attachment) > MAX_PACKET_BYTES:
+            raise Malformed("too much binary")
         try:
-            await self._sock.prepare(environ["aiohttp.request"])
-        except ConnectionError:
-            return web.Response()  # the client left during its handshake: nobody reads this
-        self.environ = environ
-        # What a slow reader is cut off by. The connection in the session's own environ is that of
-        # its handshake: another one, and gone by now, where the client began with polling.
-        self.handler.__self__.wire = environ["aiohttp.request"].transport
-        await self.handler(self)
-        return self._sock
-
-
-class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
-    """engine.io with a queue that knows its size."""
-
-    def create_queue(self, *_: Any, **__: Any) -> Outbox:
-        return Outbox()
+            complete: bool = super().add_attachment(attachment)
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise Malformed(type(error).__name__) from error
+        return complete
 
 
 class Transport(socketio.AsyncServer):  # type: ignore[misc]
@@ -156,115 +140,194 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
 
     dispatch: Dispatch
     on_connected: Callable[[str], None]
+    eio: EngineServer
 
-    def __init__(self, *, cors_origins: tuple[str, ...]) -> None:
-        """``cors_origins``: none for the same origin only, ``("*",)`` for any."""
-        anywhere = cors_origins == ("*",)
+    def __init__(
+        self,
+        *,
+        cors_origins: tuple[str, ...],
+        calls_under_way: int = 0,
+        outbox_bytes: int = 0,
+        connect_seconds: float = 0,
+    ) -> None:
+        """``cors_origins``: whose pages may connect beside our own, ``("*",)`` for any. The others
+        are limits of one connection; 0 for none: how many of its calls are worked on at once
+        (beyond, it is not read), what may wait for it, and how long it may take to CONNECT."""
+        anywhere = "*" in cors_origins
         super().__init__(
             async_mode="aiohttp",
             json=WireJson,
             serializer=ClientPacket,
-            cors_allowed_origins="*" if anywhere else list(cors_origins) or None,
+            logger=library_log,
+            engineio_logger=library_log,
+            cors_allowed_origins="*" if anywhere else allowing(cors_origins),
             max_http_buffer_size=MAX_PACKET_BYTES,
         )
-        self.eio._async = {**self.eio._async, "websocket": PlainWebSocket}
+        self.eio.calls_under_way = calls_under_way
+        self.eio.outbox_bytes = outbox_bytes
+        self._connect_seconds = connect_seconds
         self._calls = Tasks()
 
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
+    # What comes in
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        self._await_connect(self.eio.adopt(eio_sid))
+        # Kept as long as the session is, so only what a connect handler asks for.
+        await super()._handle_eio_connect(eio_sid, {"aiohttp.request": environ["aiohttp.request"]})
+
+    def _await_connect(self, session: Session) -> None:
+        """The client has so long to CONNECT, from now."""
+        if self._connect_seconds and session.deadline is None:
+            session.end_in(self._connect_seconds)
+
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
-        if isinstance(data, str):
-            self._binary_packet.pop(eio_sid, None)  # its binary parts will not come any more
         try:
-            await super()._handle_eio_message(eio_sid, data)
+            packet = self._packet(eio_sid, data)
         except Malformed as error:
-            self._binary_packet.pop(eio_sid, None)
             log.debug("A packet was dropped.", extra={"action": "malformed", "why": str(error)})
+            return
+        if packet is None:
+            return
+        if packet.packet_type == socketio_packet.CONNECT:
+            await self._handle_connect(eio_sid, packet.namespace, packet.data)
+        elif packet.packet_type == socketio_packet.DISCONNECT:
+            await self._handle_disconnect(eio_sid, packet.namespace)
+        elif packet.packet_type in (socketio_packet.EVENT, socketio_packet.BINARY_EVENT):
+            await self._handle_event(eio_sid, packet.namespace, packet.id, packet.data)
+
+    def _packet(self, eio_sid: str, data: str | bytes) -> ClientPacket | None:
+        """The packet that is complete with this. Raises ``Malformed``."""
+        begun = self._binary_packet.pop(eio_sid, None)
+        if isinstance(data, str):  # binary parts of another will not come any more
+            packet = self.packet_class(encoded_packet=data)
+            if packet.attachment_count == 0:
+                return packet  # type: ignore[no-any-return]
+            if self.manager.sid_from_eio_sid(eio_sid, packet.namespace or "/") is None:
+                raise Malformed("binary, and not connected")
+        elif begun is None:
+            raise Malformed("binary without a beginning")
+        else:
+            packet = begun
+            if packet.add_attachment(data):
+                return packet  # type: ignore[no-any-return]
+        self._binary_packet[eio_sid] = packet
+        return None
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None:
             return  # a second CONNECT on the same socket
-        await super()._handle_connect(eio_sid, namespace, data)
-        sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
-        if sid is not None and self.manager.is_connected(sid, "/"):
-            self.on_connected(sid)
+        if namespace not in (None, "/"):
+            await super()._handle_connect(eio_sid, namespace, data)  # refused: there is no other
+            return
+        try:
+            await super()._handle_connect(eio_sid, namespace, data)
+        finally:
+            sid = self.manager.sid_from_eio_sid(eio_sid, "/")
+            session = self.eio.sockets.get(eio_sid)
+            if sid is not None:
+                connected = self.manager.is_connected(sid, "/")
+                if session is None or session.closed or not connected:
+                    await self.manager.disconnect(sid, "/", ignore_queue=True)
+                    sid = None
+        if sid is None:
+            return
+        session.do_not_end()
+        self.on_connected(sid)
+
+    async def _handle_disconnect(
+        self, eio_sid: str, namespace: str | None, reason: str | None = None
+    ) -> None:
+        await super()._handle_disconnect(eio_sid, namespace, reason)
+        session = self.eio.sockets.get(eio_sid)
+        connected = self.manager.sid_from_eio_sid(eio_sid, "/") is not None
+        if session is not None and not session.closing and not connected:
+            self._await_connect(session)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        await super()._handle_eio_disconnect(eio_sid, reason)
+        self._binary_packet.pop(eio_sid, None)
 
     async def _handle_event(self, eio_sid: str, namespace: str | None, id: Any, data: Any) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace or "/")
-        if sid is None or not self.manager.is_connected(sid, namespace or "/"):
-            return
-        socket = self.eio.sockets.get(eio_sid)
-        if socket is not None and socket.queue.is_overfull:  # it asks and asks, and reads nothing
-            self._cut(socket)
+        session = self.eio.sockets.get(eio_sid)
+        if sid is None or session is None or not self.manager.is_connected(sid, "/"):
             return
         name, *arguments = data if isinstance(data, list) and data else (None,)
-        call = self._call(sid, eio_sid, id, name, tuple(arguments))
+        session.begin_call()
+        call = self._call(sid, session, id, name, tuple(arguments))
         # Only text is shown: what is nested deeply can't be.
-        self._calls.start(call, f"call {name:.40}" if isinstance(name, str) else "call")
+        task = self._calls.start(call, f"call {name:.40}" if isinstance(name, str) else "call")
+        # Also where it is cancelled before it has begun.
+        task.add_done_callback(lambda _: session.end_call())
 
     async def _call(
-        self, sid: str, eio_sid: str, id: Any, name: Any, arguments: tuple[Any, ...]
+        self, sid: str, session: Session, id: Any, name: Any, arguments: tuple[Any, ...]
     ) -> None:
         answer = await self.dispatch(sid, name, arguments)
         if id is not None:
-            await self._send_packet(
-                eio_sid,
-                self.packet_class(socketio_packet.ACK, id=id, data=[answer.body], binary=False),
-            )
+            ack = self.packet_class(socketio_packet.ACK, id=id, data=[answer.body], binary=False)
+            await self._send_packet(session.sid, ack)
         if answer.then is not None:
             answer.then()
+
+    # What goes out
 
     def deliver(self, event: str, payload: dict[str, Any], sids: Iterable[str]) -> None:
         """Queue one event for these connections: encoded once, in the order of the calls."""
         text = "2" + orjson.dumps([event, payload]).decode()
         packet = engineio_packet.Packet(engineio_packet.MESSAGE, data=text)
         for sid in sids:
-            socket = self._socket(sid)
-            if socket is None or socket.closed:
+            session = self._session(sid)
+            if session is None or session.closed or session.closing:
                 continue
-            if socket.queue.is_overfull:
-                self._cut(socket)
+            if session.queue.is_overfull:
+                self.eio.cut(session)
             else:
-                socket.queue.put_nowait(packet)
+                session.queue.put_nowait(packet)
 
-    def _cut(self, socket: Any) -> None:
-        """End a connection whose client does not read: at once, and without a goodbye."""
-        log.warning("A client that does not read was cut off.", extra={"action": "slow_reader"})
-        socket.queue.clear()
-        wire = getattr(socket, "wire", None)  # none yet where it is polling still
-        if wire is not None:
-            wire.abort()
-        closing = socket.close(wait=False, abort=True, reason=self.reason.TRANSPORT_ERROR)
-        self._calls.start(closing, "cut")
+    def waiting(self) -> Iterable[int]:
+        """The bytes that wait to be sent, of each connection."""
+        return [session.queue.bytes for session in self.eio.sockets.values()]
 
-    def _socket(self, sid: str) -> Any:
+    @property
+    def slow_readers(self) -> int:
+        """How many connections were cut off, since the start, because their client did not read."""
+        return self.eio.cut_off
+
+    def _session(self, sid: str) -> Session | None:
         eio_sid = self.manager.eio_sid_from_sid(sid, "/")
         return None if eio_sid is None else self.eio.sockets.get(eio_sid)
 
+    # The end
+
     def is_open(self, sid: str) -> bool:
         """Whether there is still a client behind this connection."""
-        socket = self._socket(sid)
-        return socket is not None and not socket.closed
+        session = self._session(sid)
+        return session is not None and not session.closed
 
     def drop(self, sid: str) -> None:
         """End one connection, after what is queued for it, so that a stock client reconnects."""
-        socket = self._socket(sid)
-        if socket is not None:
-            socket.queue.put_nowait(None)
+        session = self._session(sid)
+        if session is not None:
+            session.end()
 
     async def close(self, timeout: float = 2.0) -> None:
-        """Let calls under way be answered, end all connections, and stop the service tasks.
+        """Let calls under way be answered, and end all connections.
 
-        Harmless when repeated. ``timeout`` in seconds, for each of the first two.
+        Harmless when repeated. ``timeout`` in seconds, for each of the two.
         """
         await self._calls.settle(timeout)
-        for socket in list(self.eio.sockets.values()):
-            socket.queue.put_nowait(None)
+        for session in list(self.eio.sockets.values()):
+            session.end()
         end = asyncio.get_running_loop().time() + timeout
         # engine.io tells nobody when a socket has left its table.
         while self.eio.sockets and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+        for session in list(self.eio.sockets.values()):
+            self.eio.end_now(session, self.reason.SERVER_DISCONNECT)
         await self._calls.close()
-        if self.eio.service_task_handle is not None:  # the library's shutdown fails without it
-            await self.shutdown()
+        await self.eio.tasks.settle(timeout)
+        await self.eio.tasks.close()

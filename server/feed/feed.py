@@ -471,6 +471,8 @@ class Feed:
             if entry is not None:
                 self.has_diverged = True
                 self.readers.tell(entry)
+                if write.told is not None:
+                    write.told()
             write.settle(verdict)
         self._mending.went_well()
 

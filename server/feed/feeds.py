@@ -196,11 +196,18 @@ class Feeds:
         self._write(turn, events.started(turn), holder)
 
     def delta(
-        self, turn: Turn, index: int, text: str, holder: Holder | None = None, said: str = ""
+        self,
+        turn: Turn,
+        index: int,
+        text: str,
+        holder: Holder | None = None,
+        said: str = "",
+        told: Callable[[], None] | None = None,
     ) -> None:
         """The next piece of a started turn's answer; ``said`` is all of it by now, where the index
-        or the size says so (``SAID_EVERY``). This is the hot path."""
-        self._write(turn, events.delta(turn, index, text), holder, said)
+        or the size says so (``SAID_EVERY``). This is the hot path. ``told`` is called once readers
+        here have been told of it, unless that never comes to be."""
+        self._write(turn, events.delta(turn, index, text), holder, said, told)
 
     async def ended(self, turn: Turn) -> None:
         """Returns when it is in the log. Raises ``NotTold``: then it is told later."""
@@ -212,9 +219,14 @@ class Feeds:
             raise NotTold from None
 
     def _write(
-        self, turn: Turn, event: events.Event, holder: Holder | None = None, said: str = ""
+        self,
+        turn: Turn,
+        event: events.Event,
+        holder: Holder | None = None,
+        said: str = "",
+        told: Callable[[], None] | None = None,
     ) -> None:
-        self._feed(turn.conversation_id).write(Write(event, holder, said))
+        self._feed(turn.conversation_id).write(Write(event, holder, said, told))
 
     async def make_up(self, conversation_id: str, known: Position) -> None:
         """See ``Feed.make_up``."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from server.feed.events import Event
@@ -36,13 +37,21 @@ class Holder(Protocol):
 class Write:
     """An event in the line."""
 
-    __slots__ = ("at", "body", "done", "epoch", "event", "holder", "number", "rule", "said")
+    __slots__ = ("at", "body", "done", "epoch", "event", "holder", "number", "rule", "said", "told")
 
-    def __init__(self, event: Event, holder: Holder | None = None, said: str = "") -> None:
-        """``said`` is all that the event's answer has said with it, or ""."""
+    def __init__(
+        self,
+        event: Event,
+        holder: Holder | None = None,
+        said: str = "",
+        told: Callable[[], None] | None = None,
+    ) -> None:
+        """``said`` is all that the event's answer has said with it, or "". ``told`` is called once
+        the readers here have been told of it."""
         self.event = event
         self.holder = holder
         self.said = said
+        self.told = told
         self.rule, self.body = b"", b""
         self.epoch, self.number, self.at = "", 0, 0.0  # where the shared log took it, and when
         self.done: asyncio.Future[None] | None = None
@@ -137,6 +146,8 @@ class Line:
             if first.epoch != log.epoch or first.number > log.number:
                 return
             self._unheard.popleft()
+            if first.told is not None:
+                first.told()
 
     def is_unheard_for(self, seconds: float) -> bool:
         return bool(self._unheard) and time.monotonic() - self._unheard[0].at > seconds

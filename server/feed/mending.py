@@ -62,6 +62,7 @@ class Mending:
 
     async def _work(self) -> None:
         pause = FIRST_PAUSE
+        about = {"conversation_id": self._name}
         try:
             while (step := self._wanted) is not None and not self._is_closed:
                 self._wanted = None
@@ -75,9 +76,9 @@ class Mending:
                     return
                 except Exception as error:  # the top of a task that must not end
                     if not isinstance(error, RememberingError | RedisAway):
-                        log.exception("A feed can't be mended.", extra={"step": step})
+                        log.exception("A feed can't be mended.", extra=about | {"step": step})
                         step = "renew"
-                    log.debug("A feed waits.", extra={"step": step, "error": str(error)})
+                    log.debug("A feed waits.", extra=about | {"step": step, "error": str(error)})
                     self._wanted = self._wanted or step
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)

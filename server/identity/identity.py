@@ -1,4 +1,4 @@
-"""Who is calling: a user with a JWT, or a guest with a token of ours.
+"""Who is calling: a user with a JWT, or by a project's own check, or a guest with a token of ours.
 
 A guest's token is a JWT too, but it can't be taken for a user's, nor the other way round, even if
 both secrets are the same text: its key derives from the secret (``_guest_key``), its header has a
@@ -19,8 +19,10 @@ from typing import Any
 
 import jwt
 import msgspec
+from multidict import CIMultiDict, MultiMapping
 
 from server.errors import Away, Unauthorized
+from server.identity.check import Check, handshake
 from server.identity.keys import KeysAway, KeySet, PublicKey, load_public_key
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ GUEST_ISSUER = "mnemosio"
 
 MAX_TOKEN_CHARS = 16_384
 MAX_USER_ID_CHARS = 200
+
+NO_HEADERS: MultiMapping[str] = CIMultiDict()
 
 # What decoding a hostile token can raise beside PyJWT's own: an infinite ``exp``, a header nested
 # thousands deep, a lone surrogate, a claim of another type.
@@ -65,8 +69,10 @@ class Identity:
         audience: str | None = None,
         issuer: str | None = None,
         leeway_seconds: float = 10.0,
+        check: Check | None = None,
     ) -> None:
-        """``guest_secret`` None: no guests. ``public_key``: PEM; raises ``KeyRefused``."""
+        """``guest_secret`` None: no guests. ``public_key``: PEM; raises ``KeyRefused``. Where there
+        is a ``check``, it decides about users, and no key does."""
         self._guest_keys = [_guest_key(guest_secret)] if guest_secret else []
         self._secret = _padded(jwt_secret) if jwt_secret else None
         self._key_set = KeySet(jwks_url) if jwks_url else None
@@ -74,6 +80,7 @@ class Identity:
         self._audience = audience
         self._issuer = issuer
         self._leeway = leeway_seconds
+        self._check = check
 
     def trust_guests_of(self, secrets: Sequence[str]) -> None:
         """From now on guests are signed with the first of these, and known by any."""
@@ -88,19 +95,28 @@ class Identity:
         if self._key_set:
             algorithms.append("keys by URL")
         users = f"users with a JWT ({', '.join(algorithms)})" if algorithms else ""
+        if self._check:
+            users = f"users that {self._check.name} lets in"
         guests = "guests (anyone)" if self._guest_keys else ""
         return ", and ".join(filter(None, (guests, users))) or "nobody"
 
-    async def identify(self, token: object) -> Caller:
-        """Who presents ``token``; None is a new guest, where guests are allowed.
+    async def identify(
+        self, token: object, headers: MultiMapping[str] = NO_HEADERS, address: str = ""
+    ) -> Caller:
+        """Who presents ``token``; None is a new guest, where guests are allowed. ``headers`` and
+        ``address`` are the handshake's, for a project's own check.
 
         Raises ``Unauthorized`` for a token that is bad in any way (it never makes a new guest), and
-        ``Away`` while the users' keys can't be fetched.
+        ``Away`` while the users' keys can't be fetched, or the check does not answer.
         """
         if token is None:
-            return self._new_guest()
+            if self._guest_keys or self._check is None:
+                return self._new_guest()
+            return await self._checked(self._check, None, headers, address)
         if not isinstance(token, str) or not 0 < len(token) <= MAX_TOKEN_CHARS:
             raise Unauthorized("This is not a token.")
+        if self._check is not None and not _is_a_guests(token):
+            return await self._checked(self._check, token, headers, address)
         try:
             header = jwt.get_unverified_header(token)
             if header.get("typ") == GUEST_TYPE:
@@ -109,6 +125,14 @@ class Identity:
         except MALFORMED as error:
             log.info("A token was refused", extra={"reason": type(error).__name__})
             raise Unauthorized(_reason(error)) from error
+
+    async def _checked(
+        self, check: Check, token: str | None, headers: MultiMapping[str], address: str
+    ) -> Caller:
+        user_id = await check.ask(handshake(token, headers, address))
+        if user_id is None:
+            raise Unauthorized
+        return Caller(user_id=_users_own(_usable(user_id, "This user's id")), guest=False)
 
     def _new_guest(self) -> Caller:
         if not self._guest_keys:
@@ -122,7 +146,7 @@ class Identity:
         if not self._guest_keys:
             raise Unauthorized("Guests are not let in here.")
         claims = self._guest_claims(token)
-        user_id = _user_id(claims)
+        user_id = _usable(claims.get("sub"), "This token's sub")
         if not user_id.startswith(GUEST_PREFIX):
             raise Unauthorized
         return Caller(user_id=user_id, guest=True, token=token)
@@ -145,9 +169,7 @@ class Identity:
             leeway=self._leeway,
             options={"verify_aud": self._audience is not None, "verify_iat": False},
         )
-        user_id = _user_id(claims)
-        if user_id.startswith(GUEST_PREFIX):
-            raise Unauthorized("This token has a guest's id, but is no guest's token.")
+        user_id = _users_own(_usable(claims.get("sub"), "This token's sub"))
         return Caller(user_id=user_id, guest=False, expires_at=self._end(claims))
 
     async def _key_for(self, header: dict[str, Any]) -> tuple[bytes | PublicKey, str]:
@@ -175,14 +197,25 @@ class Identity:
         return expires_at if expires_at > time.time() else expires_at + self._leeway
 
 
-def _user_id(claims: dict[str, Any]) -> str:
-    user_id = claims.get("sub")
+def _is_a_guests(token: str) -> bool:
+    """Whether it says so of itself; its signature is still to be looked at."""
+    try:
+        return bool(jwt.get_unverified_header(token).get("typ") == GUEST_TYPE)
+    except MALFORMED:  # what a project's own check is given need be no JWT
+        return False
+
+
+def _usable(user_id: object, what: str) -> str:
     if not isinstance(user_id, str) or not 0 < len(user_id) <= MAX_USER_ID_CHARS:
-        raise Unauthorized(
-            f"This token's sub is not a text of 1 to {MAX_USER_ID_CHARS} characters."
-        )
+        raise Unauthorized(f"{what} is not a text of 1 to {MAX_USER_ID_CHARS} characters.")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in user_id):
-        raise Unauthorized("This token's sub has control characters.")
+        raise Unauthorized(f"{what} has control characters.")
+    return user_id
+
+
+def _users_own(user_id: str) -> str:
+    if user_id.startswith(GUEST_PREFIX):
+        raise Unauthorized("This is a guest's id, but no guest's token.")
     return user_id
 
 

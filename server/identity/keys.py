@@ -115,7 +115,13 @@ class KeySet:
         self._tried_at.append(time.monotonic())
         try:
             async with (
-                aiohttp.ClientSession(timeout=self._timeout, trust_env=True) as session,
+                # Not compressed: what is counted below is then what it takes.
+                aiohttp.ClientSession(
+                    timeout=self._timeout,
+                    trust_env=True,
+                    auto_decompress=False,
+                    headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                ) as session,
                 session.get(self._url, allow_redirects=False) as response,
             ):
                 if response.status != 200:

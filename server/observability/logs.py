@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -23,6 +26,11 @@ OURS = (
     "spool",
 )
 
+# Whose lines are about the turn that they are written in: an agent has its request to answer, and
+# knows of no ids in its depths. The others say themselves what their lines are about: a task that
+# some turn began may be everybody's.
+OF_A_TURN = ("agent",)
+
 # What a record has of its own; the rest came by ``extra``.
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -31,11 +39,50 @@ def configure(level: str, format: Literal["text", "json"]) -> None:
     """Send all log lines of this process to standard error; may be called again."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    handler.addFilter(_with_ids)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
     for name in OURS:
         logging.getLogger(name).setLevel(threshold)
     logging.captureWarnings(True)
+
+
+class Turn(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def conversation_id(self) -> str: ...
+
+
+_turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
+_trace_ids: Callable[[], Mapping[str, str]] = dict
+
+
+@contextmanager
+def about(turn: Turn) -> Iterator[None]:
+    """What an agent logs here, and in tasks that begin here, is about this turn."""
+    token = _turn.set(turn)
+    try:
+        yield
+    finally:
+        _turn.reset(token)
+
+
+def name_traces(ids: Callable[[], Mapping[str, str]]) -> None:
+    """From now on lines have the ids of the trace that they are written in."""
+    global _trace_ids  # as logging itself is: one for the process
+    _trace_ids = ids
+
+
+def _with_ids(record: logging.LogRecord) -> bool:
+    ids = dict(_trace_ids())
+    turn = _turn.get()
+    if turn is not None and record.name.partition(".")[0] in OF_A_TURN:
+        ids |= {"conversation_id": turn.conversation_id, "turn_id": turn.id}
+    for key, value in ids.items():
+        record.__dict__.setdefault(key, value)
+    return True
 
 
 class TextFormatter(logging.Formatter):

@@ -42,6 +42,8 @@ from server.errors import Busy, Conflict
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
 from server.turns.answering import Answering, Memory, position_at
+from server.turns.toll import Pay, Toll
+from server.turns.waiting import Joining
 from stores.contract import ConversationStore, TurnStore
 
 # Two servers that accept for one conversation at once collide now and then, never this often.
@@ -72,6 +74,7 @@ class Acceptance:
         feeds: Feeds,
         answering: Answering,
         max_waiting: int,
+        pay: Pay,
     ) -> None:
         self._conversations = conversations
         self._turns = turns
@@ -79,15 +82,22 @@ class Acceptance:
         self._feeds = feeds
         self._answering = answering
         self._max_waiting = max_waiting
+        self._toll = Toll(turns, pay)
 
     async def place(self, user_id: str, call: SendMessage) -> Place:
-        """Find or make the conversation of a message. Raises ``NotFound`` and ``Conflict``."""
+        """Find or make the conversation of a message. A new one is paid for before anything is made
+        for it. Raises ``NotFound``, ``Conflict`` and ``RateLimited``."""
         try:
-            known = await self._turns.by_message(user_id, call.message_id)
+            known = await self._toll.known(user_id, call.message_id)
         except Unavailable:
             # Nobody can tell. If it is known, it is met again in its conversation, or by the store
             # when that is back.
             known = None
+            await self._toll.pay_unless_last(
+                user_id,
+                derived_id("turn", user_id, call.message_id),
+                call.conversation_id or first_conversation_id(user_id, call.message_id),
+            )
         if known is not None:
             return await self._known(known, call)
         if call.conversation_id is not None:
@@ -120,8 +130,11 @@ class Acceptance:
         async with self._feeds.announcing.holding(place.conversation.id):
             asked = time.monotonic()
             try:
-                with self._answering.reserving() as has_room:
-                    turn, earlier = await self._insert(place.conversation, call, has_room)
+                with (
+                    self._answering.reserving() as has_room,
+                    self._answering.joining(place.conversation.user_id) as joining,
+                ):
+                    turn, earlier = await self._insert(place.conversation, call, has_room, joining)
                     conversation = await self._announce(turn, call)
                     if turn.status == "running":
                         position = position_at(conversation, turn)
@@ -144,7 +157,7 @@ class Acceptance:
         return Accepted(turn, conversation)
 
     async def _insert(
-        self, conversation: Conversation, call: SendMessage, has_room: bool
+        self, conversation: Conversation, call: SendMessage, has_room: bool, joining: Joining
     ) -> tuple[Turn, list[Turn]]:
         """The new turn, and the open ones before it. Raises ``Busy`` and ``DuplicateMessage``."""
         for _ in range(MAX_COLLISIONS):
@@ -156,6 +169,8 @@ class Acceptance:
             if self._max_waiting and len(earlier) > self._max_waiting:
                 raise Busy("Too many messages are waiting for an answer.")
             turn = self._new_turn(conversation, call, last, runs=has_room and not earlier)
+            if turn.status == "queued":
+                joining.take_place()
             try:
                 # With nothing before it, it waits for room only: any server may have some.
                 is_free = turn.status == "queued" and not earlier

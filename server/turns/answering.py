@@ -14,14 +14,14 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import msgspec
 
 from agent.answering import Agent
+from agent.tracing import Span
 from memory.errors import NotFound, Unavailable
 from memory.records import (
     ENDED,
@@ -38,9 +38,13 @@ from memory.records import (
 )
 from server.clock import now_ms
 from server.feed.feeds import Feeds
+from server.observability import logs
+from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
+from server.turns.counts import TurnCounts
 from server.turns.run import MESSAGE_STATUS, Run
+from server.turns.waiting import Joining, Waiting
 from stores.contract import ConversationStore, TurnStore
 
 log = logging.getLogger(__name__)
@@ -76,13 +80,14 @@ class Answering:
         lease_ms: int,
         max_running: int,
         max_attempts: int,
+        max_waiting_per_user: int = 0,
+        traces: Traces | None = None,
     ) -> None:
         self.owner = owner
         self.lease_ms = lease_ms
         self.draining = False
-        self.outcomes: Counter[str] = Counter()
-        """Of the turns that ended here; and below, how many were another server's before."""
-        self.taken_over = 0
+        self.counts = TurnCounts()
+        self._traces = traces or Traces()
         self._conversations = conversations
         self._turns = turns
         self._memory = memory
@@ -92,7 +97,7 @@ class Answering:
         self._max_running = max_running
         self._max_attempts = max_attempts
         self._runs: dict[str, Run] = {}
-        self._waiting: dict[str, Turn] = {}
+        self._waiting = Waiting(max_waiting_per_user)
         self._ready: dict[str, None] = {}
         self._reserved = 0
         self.renewing = asyncio.Lock()
@@ -104,6 +109,11 @@ class Answering:
     def running(self) -> int:
         """With those about to run."""
         return len(self._runs) + self._reserved
+
+    @property
+    def waiting(self) -> int:
+        """Accepted here, and not begun yet."""
+        return len(self._waiting)
 
     @property
     def has_room(self) -> bool:
@@ -122,11 +132,11 @@ class Answering:
 
     def held(self) -> dict[str, Run | Turn]:
         """The turns whose leases this server must renew: running ones, and those that wait."""
-        return {**self._waiting, **self._runs}
+        return {**self._waiting.by_id, **self._runs}
 
     def still_holds(self, turn_id: str, held: Run | Turn) -> bool:
         """Whether it is held as it was: since then it may have been claimed, or begun anew."""
-        return (self._runs.get(turn_id) or self._waiting.get(turn_id)) is held
+        return (self._runs.get(turn_id) or self._waiting.by_id.get(turn_id)) is held
 
     def holds(self, turn_id: str) -> bool:
         return turn_id in self._runs or turn_id in self._waiting
@@ -149,7 +159,7 @@ class Answering:
         ``position`` is where the conversation stands with it; ``leased_at`` (monotonic seconds) is
         a moment before the lease was asked for.
         """
-        self._waiting.pop(turn.id, None)
+        self._waiting.remove(turn.id)
         known = self._runs.get(turn.id)
         if known is not None and known.turn.attempt >= turn.attempt:
             return  # so long on its way here that the sweep has taken it on
@@ -159,6 +169,7 @@ class Answering:
             agent=self._agent,
             feeds=self._feeds,
             turns=self._turns,
+            counts=self.counts,
             lease_until=leased_at + self.lease_ms / 1000,
             doubted=self._verify_soon,
         )
@@ -181,22 +192,19 @@ class Answering:
         except (NotFound, Unavailable):
             log.debug("Whether a turn is still held can't be seen.", extra={"turn_id": held.id})
 
+    def joining(self, user_id: str) -> AbstractContextManager[Joining]:
+        """While a new turn is stored that may have to wait here."""
+        return self._waiting.joining(user_id)
+
     def keep(self, turn: Turn) -> None:
         """A turn accepted here waits for its conversation."""
         if turn.owner == self.owner:
-            self._waiting[turn.id] = turn
+            self._waiting.add(turn)
 
     async def _run(self, run: Run) -> None:
         try:
-            try:
-                ended = await run.result()
-            finally:
-                if self._runs.get(run.turn.id) is run:
-                    del self._runs[run.turn.id]
-                run.ended.set()
-            if ended is not None:
-                self.outcomes[ended.status] += 1
-                await self.conclude(ended)
+            with logs.about(run.turn), self._traces.turn(run.turn) as span:
+                await self._run_to_its_end(run, span)
         except Unavailable:
             log.warning(
                 "A turn waits for the store; the sweep goes on with it.",
@@ -205,12 +213,26 @@ class Answering:
         finally:
             await self._fill()
 
+    async def _run_to_its_end(self, run: Run, span: Span) -> None:
+        try:
+            ended = await run.result()
+        finally:
+            if self._runs.get(run.turn.id) is run:
+                del self._runs[run.turn.id]
+            run.ended.set()
+        span.note({"mnemosio.outcome": ended.status if ended is not None else "lost"})
+        if ended is not None:
+            if ended.error is not None:
+                span.failed(ended.error.code)
+            self.counts.ended(ended)
+            await self.conclude(ended)
+
     async def conclude(self, turn: Turn) -> None:
         """An ended turn goes into memory and onto the feed, and is closed; then the next begins.
 
         Raises ``Unavailable`` when the store is away; the sweep concludes it later.
         """
-        self._waiting.pop(turn.id, None)
+        self._waiting.remove(turn.id)
         answer = answer_of(turn)
         # Whoever hears the end and sends at once finds the conversation free: the message waits
         # for the lock, not for a turn.
@@ -243,15 +265,13 @@ class Answering:
 
     async def _share(self, conversation_id: str) -> None:
         """There is no room here: what waits is left to whoever has some."""
-        await self.leave(
-            turn.id for turn in self._waiting.values() if turn.conversation_id == conversation_id
-        )
+        await self.leave(self._waiting.of(conversation_id))
 
     async def leave(self, turn_ids: Iterable[str]) -> None:
         """Let go of turns that wait here: the next sweep, on any server, goes on with them."""
         left = list(turn_ids)
         for turn_id in left:
-            self._waiting.pop(turn_id, None)
+            self._waiting.remove(turn_id)
         try:
             if left:
                 await self._turns.renew(left, self.owner, lease_ms=0)
@@ -266,7 +286,7 @@ class Answering:
         away when it was their turn.
         """
         answered = {run.turn.conversation_id for run in self._runs.values()}
-        waiting = {turn.conversation_id for turn in self._waiting.values()} - answered
+        waiting = {turn.conversation_id for turn in self._waiting} - answered
         some = random.sample(sorted(waiting), min(MAX_LOOKS, len(waiting)))
         self._ready.update(dict.fromkeys(some))
         await self._fill()
@@ -326,11 +346,11 @@ class Answering:
             claimed = await self._turns.claim(turn, self.owner, lease_ms=self.lease_ms)
         except Unavailable:
             # It may be running in this server's name now. Nobody renews it: the sweep will see.
-            self._waiting.pop(turn.id, None)
+            self._waiting.remove(turn.id)
             raise
         if claimed is None:
             return
-        self._waiting.pop(turn.id, None)
+        self._waiting.remove(turn.id)
         try:
             if claimed.rewrites:  # its server may have died before it had superseded anything
                 await self._turns.supersede(claimed)
@@ -338,7 +358,7 @@ class Answering:
         except NotFound:
             await self._turns.remove(claimed)
             return
-        self.taken_over += claimed.attempt > 1
+        self.counts.taken_over += claimed.attempt > 1
         log.info(
             "A turn was claimed.",
             extra={
@@ -383,7 +403,7 @@ class Answering:
     ) -> None:
         ended = await self._turns.finish(turn, status, answer, error)
         if ended is not None:
-            self.outcomes[ended.status] += 1
+            self.counts.ended(ended)
             await self.conclude(ended)
 
     async def stop(self, conversation_id: str, turn_id: str) -> Turn | None:
@@ -428,7 +448,7 @@ class Answering:
     def lost(self, turn_ids: Iterable[str]) -> None:
         """Leases of these are no longer this server's."""
         for turn_id in turn_ids:
-            self._waiting.pop(turn_id, None)
+            self._waiting.remove(turn_id)
             if (run := self._runs.get(turn_id)) is not None:
                 log.warning("A turn's lease is lost.", extra={"turn_id": turn_id})
                 run.abandon()
@@ -438,9 +458,8 @@ class Answering:
         for run in list(self._runs.values()):
             if run.turn.conversation_id == conversation_id:
                 run.abandon()
-        for turn in list(self._waiting.values()):
-            if turn.conversation_id == conversation_id:
-                del self._waiting[turn.id]
+        for turn_id in self._waiting.of(conversation_id):
+            self._waiting.remove(turn_id)
         self._ready.pop(conversation_id, None)
 
     async def drain(self, grace: float) -> None:

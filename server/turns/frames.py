@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 # The first piece goes at once. 30 ms is below what a reader notices, and at 50 tokens a second
@@ -22,6 +23,8 @@ class Frames:
         self._half = ""
         self._sent: list[str] = []
         self._last = float("-inf")
+        self.since = 0.0
+        """When the first piece of the latest frame came, by ``time.monotonic()``."""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -45,6 +48,7 @@ class Frames:
         self._waiting.append(text)
         if self._timer is not None:
             return
+        self.since = time.monotonic()
         loop = asyncio.get_running_loop()
         due = self._last + FRAME_SECONDS
         if loop.time() >= due:

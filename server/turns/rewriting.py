@@ -40,6 +40,8 @@ from server.feed.feeds import Feeds
 from server.protocol import EditMessage, RegenerateTurn
 from server.turns.acceptance import MAX_COLLISIONS, Accepted
 from server.turns.answering import Answering, position_at
+from server.turns.toll import Pay, Toll
+from server.turns.waiting import Joining
 from stores.contract import ConversationStore, TurnStore
 
 # How often what is to be replaced is stopped before it is replaced without its having ended.
@@ -86,6 +88,7 @@ class Rewriting:
         feeds: Feeds,
         answering: Answering,
         max_waiting: int,
+        pay: Pay,
     ) -> None:
         self._conversations = conversations
         self._turns = turns
@@ -93,6 +96,16 @@ class Rewriting:
         self._feeds = feeds
         self._answering = answering
         self._max_waiting = max_waiting
+        self._toll = Toll(turns, pay)
+
+    async def pay_for_edit(self, user_id: str, call: EditMessage) -> None:
+        """Before anything else is done about it. A repeated call is free. Raises ``RateLimited``,
+        and ``Unavailable`` where nobody can tell: then it can't be done either."""
+        await self._toll.known(user_id, call.new_message_id)
+
+    async def pay_for_regenerate(self, user_id: str, call: RegenerateTurn) -> None:
+        """As ``pay_for_edit``."""
+        await self._toll.known(user_id, _regenerate_key(user_id, call.new_turn_id))
 
     async def edit(self, conversation: Conversation, call: EditMessage) -> Accepted:
         """Raises ``Missing``, ``Conflict``, ``Busy``, ``NotFound`` and ``Unavailable``."""
@@ -131,7 +144,7 @@ class Rewriting:
 
         rewrite = Rewrite(
             call.new_turn_id,
-            derived_id("regenerate", conversation.user_id, call.new_turn_id),
+            _regenerate_key(conversation.user_id, call.new_turn_id),
             _digest("regenerate", conversation.id, call.turn_id),
             "new_turn_id",
             find,
@@ -174,8 +187,11 @@ class Rewriting:
     ) -> tuple[Turn, Conversation]:
         async with self._feeds.announcing.holding(conversation.id):
             asked = time.monotonic()
-            with self._answering.reserving() as has_room:
-                turn, open_before = await self._insert(conversation, rewrite, has_room)
+            with (
+                self._answering.reserving() as has_room,
+                self._answering.joining(conversation.user_id) as joining,
+            ):
+                turn, open_before = await self._insert(conversation, rewrite, has_room, joining)
                 conversation = await self._take_effect(turn, open_before)
                 if turn.status == "running":
                     position = position_at(conversation, turn)
@@ -200,7 +216,7 @@ class Rewriting:
         return bool(affected)
 
     async def _insert(
-        self, conversation: Conversation, rewrite: Rewrite, has_room: bool
+        self, conversation: Conversation, rewrite: Rewrite, has_room: bool, joining: Joining
     ) -> tuple[Turn, list[Turn]]:
         """The new turn, and what was open. Raises ``Busy``, ``Missing`` and ``Duplicate``."""
         for _ in range(MAX_COLLISIONS):
@@ -217,6 +233,8 @@ class Rewriting:
             is_free = not any(turn.status == "running" for turn in open_turns)
             runs = has_room and not earlier and is_free
             turn = self._new_turn(rewrite, replaced, last, runs=runs)
+            if not runs:
+                joining.take_place()
             waits_for_room = not runs and not earlier and is_free
             try:
                 lease_ms = 0 if waits_for_room else self._answering.lease_ms
@@ -263,6 +281,10 @@ class Rewriting:
             self._answering.keep(turn)
             self._feeds.queued(turn)
         return conversation
+
+
+def _regenerate_key(user_id: str, new_turn_id: str) -> str:
+    return derived_id("regenerate", user_id, new_turn_id)
 
 
 def _digest(*parts: str) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from agent.answering import Agent, AnswerRequest
@@ -24,6 +25,7 @@ from memory.records import (
 )
 from server.clock import now_ms
 from server.feed.feeds import SAID_EVERY, SAID_EVERY_CHARS, Feeds
+from server.turns.counts import TurnCounts
 from server.turns.frames import Frames
 from stores.contract import TurnStore
 
@@ -32,6 +34,9 @@ log = logging.getLogger(__name__)
 # A finished answer waits for an absent store: between tries this many seconds, doubling.
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 2.0
+
+# How long a frame is on its way is measured for one in so many.
+MEASURED_EVERY = 16
 
 MESSAGE_STATUS: dict[TurnStatus, MessageStatus] = {
     "completed": "complete",
@@ -51,6 +56,7 @@ class Run:
         agent: Agent,
         feeds: Feeds,
         turns: TurnStore,
+        counts: TurnCounts,
         lease_until: float,
         doubted: Callable[[Run], None],
     ) -> None:
@@ -61,11 +67,13 @@ class Run:
         self._agent = agent
         self._feeds = feeds
         self._turns = turns
+        self._counts = counts
         self._doubted = doubted
         self._frames = Frames(self._send)
         self._usage: dict[str, Any] | None = None
         self._ending: Literal["stopped", "abandoned"] | None = None
         self._generation: asyncio.Task[None] | None = None
+        self._began = 0.0
         self.ended = asyncio.Event()
         self._is_kept = False
         self._unsaid = 0
@@ -108,6 +116,11 @@ class Run:
         """The attempt, what was told of it, and the index of the next frame."""
         return self.turn.attempt, self._frames.sent, self._frames.next_index
 
+    @property
+    def _ids(self) -> dict[str, str]:
+        """For a line of the log."""
+        return {"conversation_id": self.turn.conversation_id, "turn_id": self.turn.id}
+
     def _send(self, index: int, text: str) -> None:
         if not self.holds():
             self.abandon()
@@ -116,12 +129,18 @@ class Run:
         said = ""
         if (index + 1) % SAID_EVERY == 0 or self._unsaid > SAID_EVERY_CHARS:
             said, self._unsaid = self._frames.sent, 0
-        self._feeds.delta(self.turn, index, text, self, said)
+        self._counts.deltas += 1
+        told = None
+        if index % MEASURED_EVERY == 0:
+            told = partial(self._counts.delivered, self._frames.since)
+            if index == 0:
+                self._counts.first_token.observe(time.monotonic() - self._began)
+        self._feeds.delta(self.turn, index, text, self, said, told)
 
     async def result(self) -> Turn | None:
         """Answer; the ended turn, or None when it was abandoned."""
-        started = time.monotonic()
-        if started >= self.lease_until:
+        self._began = time.monotonic()
+        if self._began >= self.lease_until:
             return None  # so long on its way here that another may have it
         self._feeds.started(self.turn, self)
         if self._ending is None:
@@ -140,15 +159,19 @@ class Run:
             return None
         ended = await self._finish(status, error)
         self._is_kept = ended is not None
+        took = time.monotonic() - self._began
+        if self._usage is not None:
+            self._counts.used(self._usage)
+        if ended is not None:
+            self._counts.duration.observe(took)
         log.info(
             "A turn ended.",
             extra={
                 "action": "turn_ended",
-                "conversation_id": self.turn.conversation_id,
-                "turn_id": self.turn.id,
+                **self._ids,
                 "attempt": self.turn.attempt,
                 "status": status if ended else "lost",
-                "seconds": round(time.monotonic() - started, 3),
+                "seconds": round(took, 3),
             },
         )
         return ended
@@ -198,7 +221,7 @@ class Run:
             )
         log.error(
             "An agent raised what it should not.",
-            extra={"action": "turn_error", "turn_id": self.turn.id},
+            extra={"action": "turn_error", **self._ids},
             exc_info=failure,
         )
         return TurnError(code="internal", message="The answer could not be made.", retryable=True)
@@ -220,7 +243,7 @@ class Run:
                 return await self._turns.finish(self.turn, status, answer, error)
             except ValueError:
                 # What no store can keep will not be kept by the next try either.
-                log.exception("An answer can't be kept.", extra={"turn_id": self.turn.id})
+                log.exception("An answer can't be kept.", extra=self._ids)
                 status, answer = "failed", None
                 error = TurnError(
                     code="internal", message="The answer could not be kept.", retryable=True
@@ -228,7 +251,7 @@ class Run:
             except Unavailable:
                 log.warning(
                     "An answer waits for the store.",
-                    extra={"action": "finish_waits", "turn_id": self.turn.id},
+                    extra={"action": "finish_waits", **self._ids},
                 )
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LONGEST_RETRY_SECONDS)

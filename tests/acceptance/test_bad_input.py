@@ -92,26 +92,25 @@ async def test_every_malformed_call_is_answered_and_the_connection_lives_on(gues
     assert completed["message"]["content"] == "echo: still here?"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "👩🏽‍🚀 family: 👨‍👩‍👧‍👦",
-        "مرحبا بالعالم שלום",
-        "zero\x00byte",
-        "<script>alert(1)</script> $where {$ne: 1} '; DROP TABLE turns; --",
-        "line\r\nbreaks\u2028and\u2029more",
-        "x" * 100_000,
-    ],
-    ids=["emoji", "right to left", "NUL", "hostile", "line breaks", "100 kB"],
-)
-async def test_text_comes_back_as_it_was_sent(guest: Client, text: str) -> None:
-    sent = await guest.send(text)
-    assert sent["message"]["content"] == text
-    await guest.completed(sent["turn"]["id"])
-    history = await guest.ok("conversation:history", conversation_id=sent["conversation_id"])
-    assert history["messages"][0]["content"] == text
-    opened = await guest.ok("conversation:open", conversation_id=sent["conversation_id"])
-    assert opened["messages"][0]["content"] == text
+TEXTS = [
+    "👩🏽‍🚀 family: 👨‍👩‍👧‍👦",
+    "مرحبا بالعالم שלום",
+    "zero\x00byte",
+    "<script>alert(1)</script> $where {$ne: 1} '; DROP TABLE turns; --",
+    "line\r\nbreaks\u2028and\u2029more",
+    "x" * 100_000,
+]
+
+
+async def test_text_comes_back_as_it_was_sent(guest: Client) -> None:
+    for text in TEXTS:
+        sent = await guest.send(text)
+        assert sent["message"]["content"] == text
+        await guest.completed(sent["turn"]["id"])
+        history = await guest.ok("conversation:history", conversation_id=sent["conversation_id"])
+        assert history["messages"][0]["content"] == text
+        opened = await guest.ok("conversation:open", conversation_id=sent["conversation_id"])
+        assert opened["messages"][0]["content"] == text
 
 
 async def test_a_lone_surrogate_becomes_a_replacement_character(guest: Client) -> None:

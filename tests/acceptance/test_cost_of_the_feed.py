@@ -12,7 +12,7 @@ import redis
 
 from tests.acceptance.conftest import StartApp
 from tests.acceptance.test_forgetting_nothing import redis_command
-from tests.support.app import App
+from tests.support.app import UNLIMITED, App
 from tests.support.client import Client
 from tests.support.mongod import Mongod
 from tests.support.provider import Provider, Script
@@ -196,7 +196,8 @@ async def test_a_cursor_older_than_the_log_gets_a_snapshot_and_the_log_stays_bou
 ) -> None:
     gate = asyncio.Event()
     provider.respond = lambda body: Script(["one ", "two"], gate=gate)
-    settings = shared | {"MAX_QUEUED_TURNS": "0", "TURN_IDLE_TIMEOUT_SECONDS": "0"}
+    off = {"MAX_QUEUED_TURNS": "0", "TURN_IDLE_TIMEOUT_SECONDS": "0"} | UNLIMITED
+    settings = shared | off
     here, there = start_app(**settings), start_app(**settings)
     async with Client(here.url) as guest:
         first = await guest.send("first")

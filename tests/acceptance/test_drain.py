@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.acceptance.conftest import StartApp
-from tests.support.app import App
+from tests.support.app import UNLIMITED, App
 from tests.support.client import Client
 from tests.support.node import JS_FOLDER, require_node
 from tests.support.provider import Body, Provider, Script
@@ -188,7 +188,7 @@ async def test_the_many_open_answers_of_a_stopped_server_are_all_finished_by_the
 
     provider.respond = respond
     # So long a lease that none is lost because so many begin at once.
-    settings = shared | {"TURN_LEASE_SECONDS": "20", "DRAIN_GRACE_SECONDS": str(grace)}
+    settings = shared | {"TURN_LEASE_SECONDS": "20", "DRAIN_GRACE_SECONDS": str(grace)} | UNLIMITED
     stopping, other = start_app(**settings), start_app(**settings)
     guest = await Client(stopping.url).connect()
     async with Client(other.url, guest.token) as across:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,26 +14,11 @@ import pytest
 from tests.acceptance.conftest import StartApp, with_provider
 from tests.support.app import App
 from tests.support.client import Client, new_id
+from tests.support.process import connections_of, resident_mb
 from tests.support.provider import Provider, Script
 from tests.support.wait import wait_until
 
 SOCKET = "/socket.io/?EIO=4&transport=websocket"
-
-
-def resident_mb(app: App) -> float:
-    assert app.process is not None
-    pages = int(Path(f"/proc/{app.process.pid}/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
-
-
-def connections_of(app: App) -> int:
-    """The connections that the server holds open, also those whose client has gone."""
-    held = 0
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, _, state, *_ = line.split()
-        # 01 is ESTABLISHED, 08 is CLOSE_WAIT.
-        held += local.endswith(f":{app.port:04X}") and state in ("01", "08")
-    return held
 
 
 class Raw:
@@ -161,7 +145,7 @@ async def test_a_second_connect_on_one_socket_changes_nothing(
 async def test_thousands_of_calls_at_once_are_all_answered_and_others_are_served_meanwhile(
     start_app: StartApp, provider: Provider
 ) -> None:
-    app = start_app(**with_provider(provider))
+    app = start_app(**with_provider(provider, RATE_LIMIT_CALLS_PER_MINUTE="0"))
     async with raw(app) as stranger, Client(app.url) as guest:
         for number in range(5000):
             await stranger.say(f'42{number}["conversation:open",{{"conversation_id":"x{number}"}}]')
@@ -177,7 +161,8 @@ async def test_thousands_of_calls_at_once_are_all_answered_and_others_are_served
 async def test_one_socket_may_follow_two_thousand_conversations(
     start_app: StartApp, provider: Provider
 ) -> None:
-    app = start_app(**with_provider(provider))
+    off = {"RATE_LIMIT_CALLS_PER_MINUTE": "0", "MAX_OPEN_CONVERSATIONS": "0"}
+    app = start_app(**with_provider(provider, **off))
     async with Client(app.url) as guest:
         made = []
         for _ in range(20):
@@ -246,3 +231,39 @@ async def test_a_message_of_nearly_a_packet_is_answered_and_a_larger_packet_ends
             assert stranger.socket.closed
         history = await guest.ok("conversation:history", conversation_id=sent["conversation_id"])
         assert len(history["messages"][0]["content"]) == 900_000
+
+
+CYCLES = 2000
+
+
+async def test_two_thousand_clients_that_come_and_go_leave_nothing(
+    start_app: StartApp, provider: Provider
+) -> None:
+    app = start_app(**with_provider(provider))
+    clients: Iterator[int]
+
+    async def come_and_go(http: aiohttp.ClientSession) -> None:
+        for number in clients:
+            async with http.ws_connect(app.url + SOCKET) as socket:
+                stranger = Raw(socket)
+                await stranger.say("40")
+                await stranger.hear('42["session"')
+                if number % 4 == 0:
+                    assert (await stranger.call(1, "conversation:list", {}))["ok"]
+
+    async def cycles(count: int) -> None:
+        nonlocal clients
+        clients = iter(range(count))
+        async with aiohttp.ClientSession() as http:
+            await asyncio.gather(*(come_and_go(http) for _ in range(20)))
+        await wait_until(lambda: connections_of(app) == 0, "the server let go of all sockets")
+
+    await cycles(300)
+    before = resident_mb(app)
+    await cycles(CYCLES)
+    grown = resident_mb(app) - before
+    # 4 kB a client: what the allocator keeps. One that stays costs some 30.
+    assert grown < 8, grown
+    async with aiohttp.ClientSession() as http, http.get(f"{app.url}/metrics") as measures:
+        assert "mnemosio_connections 0.0" in (await measures.text()).splitlines()
+    assert "Traceback" not in app.output

@@ -7,8 +7,9 @@ import time
 from typing import Any
 
 from tests.acceptance.conftest import StartApp
-from tests.acceptance.test_hostile import connections_of, resident_mb
+from tests.support.app import UNLIMITED
 from tests.support.client import Client
+from tests.support.process import connections_of, resident_mb
 from tests.support.provider import Body, Provider, Script, echo
 from tests.support.story import Story
 from tests.support.wait import wait_until
@@ -35,7 +36,8 @@ async def test_a_reader_that_stops_reading_is_dropped_and_goes_on_by_its_cursor(
     start_app: StartApp, provider: Provider, shared: dict[str, str]
 ) -> None:
     provider.respond = respond
-    app, other = start_app(**shared), start_app(**shared)
+    settings = shared | UNLIMITED
+    app, other = start_app(**settings), start_app(**settings)
     async with (
         Client(app.url) as guest,
         Client(app.url, guest.token) as beside,

@@ -262,4 +262,6 @@ async def test_another_user_is_told_nothing_of_a_conversation_that_lodges_here(
         for name in ("conversation:open", "message:send"):
             fields = {"message_id": new_id(), "content": "x"} if name == "message:send" else {}
             error = await stranger.refusal(name, conversation_id=conversation_id, **fields)
-            assert error["code"] == "not_found"
+            unknown = await stranger.refusal(name, conversation_id=new_id(), **fields)
+            assert error == unknown
+            assert error["code"] == "unavailable"

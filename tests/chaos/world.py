@@ -18,7 +18,7 @@ from types import TracebackType
 import redis
 
 from tests.chaos.model import Model
-from tests.support.app import App
+from tests.support.app import UNLIMITED, App
 from tests.support.mongod import Mongod
 from tests.support.provider import Provider
 from tests.support.redis_server import RedisServer
@@ -141,6 +141,7 @@ class World:
                 "DRAIN_GRACE_SECONDS": str(DRAIN_SECONDS),
                 "SUMMARY_EVERY_TURNS": str(SUMMARY_EVERY_TURNS),
                 "LOG_LEVEL": "debug",
+                **UNLIMITED,
                 "OPENAI_API_KEY": "test",
                 "OPENAI_BASE_URL": self.provider.base_url,
                 "OPENAI_MODEL": "test-model",

@@ -12,6 +12,7 @@ from memory.records import Answer, Conversation, Message, Position, Question, Tu
 from server import protocol
 from server.calls import Calls
 from server.edge.connections import Connection, Connections
+from server.edge.rates import Rates
 from server.errors import CallError, Invalid, TooLarge
 
 CALLS: dict[str, type[msgspec.Struct]] = {
@@ -74,6 +75,7 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
     nobody = cast("Any", None)
     calls = Calls(
         connections=connections,
+        rates=Rates(calls=0, messages=0),
         conversations=nobody,
         turns=nobody,
         deletion=nobody,

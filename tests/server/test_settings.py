@@ -277,6 +277,42 @@ def test_a_short_secret_is_warned_of(load: Load) -> None:
     ]
 
 
+def test_a_pem_key_as_a_secret_is_warned_of(load: Load) -> None:
+    [said] = load(
+        AUTH_JWT_SECRET=pem_of(ed25519.Ed25519PrivateKey.generate().public_key())
+    ).warnings
+    assert said == "AUTH_JWT_SECRET is a PEM key: AUTH_JWT_PUBLIC_KEY is for those"
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"HOST": "0.0.0.0", "OPENAI_API_KEY": "sk-1"}, "can spend your OPENAI_API_KEY as a guest"),
+        ({"HOST": "192.0.2.1", "OPENAI_API_KEY": "sk-1"}, "can spend your OPENAI_API_KEY"),
+        ({"HOST": "chat.example", "OPENAI_API_KEY": "sk-1"}, "set AUTH_ALLOW_GUESTS=false"),
+        ({"HOST": "::", "OPENAI_API_KEY": "sk-1"}, "can spend your OPENAI_API_KEY"),
+        ({"HOST": "127.0.0.1", "OPENAI_API_KEY": "sk-1"}, None),
+        ({"HOST": "localhost", "OPENAI_API_KEY": "sk-1"}, None),
+        ({"HOST": "::1", "OPENAI_API_KEY": "sk-1"}, None),
+        ({"HOST": "0.0.0.0"}, None),
+        ({"HOST": "0.0.0.0", "OPENAI_API_KEY": "sk-1", "AUTH_CHECK": "m:f"}, None),
+        ({"CORS_ORIGINS": "*", "AUTH_CHECK": "m:f"}, "CORS_ORIGINS=* with AUTH_CHECK"),
+        ({"CORS_ORIGINS": "https://example.com", "AUTH_CHECK": "m:f"}, None),
+        ({"CORS_ORIGINS": "*"}, None),
+        ({"AUTH_CHECK": "m:f", "AUTH_JWT_SECRET": "s" * 32}, "AUTH_JWT_SECRET is not used"),
+        ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES has every address"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, "TRUSTED_PROXIES has every address"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8"}, None),
+    ],
+)
+def test_what_lets_in_more_than_was_meant_is_warned_of(
+    load: Load, environment: dict[str, str], said: str | None
+) -> None:
+    warnings = load(**environment).warnings
+    assert [said in line for line in warnings] == ([True] if said else [])
+    assert "sk-1" not in str(warnings)
+
+
 def test_the_example_names_every_setting_once_with_its_default(load: Load, tmp_path: Path) -> None:
     example = (HOME / ".env.example").read_text()
     named = re.findall(r"^# ([A-Z_]+)=", example, flags=re.MULTILINE)

@@ -13,6 +13,7 @@ from agent.answering import AnswerChunk, AnswerRequest
 from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
 from memory.records import Message, Position, Transcript, Turn
+from server.errors import Busy, RateLimited
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
 from server.signals import Signals
@@ -65,6 +66,10 @@ class ScriptedAgent:
         pass
 
 
+async def free(user_id: str) -> None:
+    """What a message costs here."""
+
+
 class Server:
     """The part of a server that turns messages into answers."""
 
@@ -85,6 +90,7 @@ class Server:
             lease_ms=LEASE_MS,
             max_running=limits.get("max_running", 0),
             max_attempts=0,
+            max_waiting_per_user=limits.get("max_waiting_per_user", 0),
         )
         self.acceptance = Acceptance(
             conversations=store.conversations,
@@ -93,6 +99,7 @@ class Server:
             feeds=feeds,
             answering=self.answering,
             max_waiting=0,
+            pay=free,
         )
         self.leases = Leases(self.answering, store.turns, signals, sweep_seconds=1.0)
 
@@ -188,3 +195,60 @@ async def test_no_more_run_than_may_when_many_come_at_once(store: EmbeddedStore)
         working.cancel()
         await asyncio.wait({working})
         await server.answering.drain(1)
+
+
+async def test_a_user_has_so_many_waiting_also_when_they_come_at_once(store: EmbeddedStore) -> None:
+    server = Server(store, max_waiting_per_user=3)
+    first, other = await server.send("first"), await server.send("other")
+    busy = [first.conversation_id, other.conversation_id]
+
+    async def sent(number: int) -> Turn | None:
+        try:
+            return await server.send(f"message {number}", busy[number % 2])
+        except Busy:
+            return None
+
+    turns = await asyncio.gather(*(sent(number) for number in range(10)))
+    kept = [turn for turn in turns if turn is not None]
+    assert len(kept) == 3
+    assert await asyncio.gather(*(sent(20 + number) for number in range(4))) == [None] * 4
+    assert (await server.send("third")).status == "running"  # it does not wait
+    await server.answering.stop(kept[0].conversation_id, kept[0].id)
+    assert (await server.send("fourth", busy[0])).status == "queued"
+    assert await sent(99) is None
+    working = asyncio.create_task(server.work())
+    try:
+        server.agent.gate.set()
+        for turn in kept[1:]:
+            await server.answered(turn)
+        await wait_until(lambda: not server.answering.held(), "all is answered")
+        server.agent.gate.clear()
+        again = await server.send("fifth", busy[0])
+        waiting = [turn for number in range(10) if (turn := await sent(200 + number))]
+        assert len([turn for turn in waiting if turn.status == "queued"]) == 3
+        server.agent.gate.set()
+        for turn in (again, *waiting):
+            await server.answered(turn)
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+        await server.answering.drain(1)
+
+
+async def test_a_message_that_its_user_can_not_pay_leaves_no_trace(store: EmbeddedStore) -> None:
+    server = Server(store)
+    known = await server.send("known")
+
+    async def refuse(user_id: str) -> None:
+        raise RateLimited
+
+    server.acceptance._toll.pay = refuse
+    for conversation_id in (None, known.conversation_id):
+        with pytest.raises(RateLimited):
+            await server.send("new", conversation_id)
+    assert await server.send("known") == known  # again, and free
+    found = await store.conversations.list(USER, before=None, limit=10)
+    assert [each.id for each in found] == [known.conversation_id]
+    assert [each.id for each in await store.turns.open_turns(known.conversation_id)] == [known.id]
+    server.agent.gate.set()
+    await server.answering.drain(1)

@@ -18,6 +18,15 @@ HOME = Path(__file__).resolve().parents[2]
 # What the developer has in the environment must not reach the server under test.
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
+# For who sends faster than one user may, and is here to measure or to break something else.
+UNLIMITED = {
+    "RATE_LIMIT_MESSAGES_PER_MINUTE": "0",
+    "RATE_LIMIT_CALLS_PER_MINUTE": "0",
+    "MAX_CONNECTIONS_PER_USER": "0",
+    "MAX_OPEN_CONVERSATIONS": "0",
+    "MAX_QUEUED_TURNS_PER_USER": "0",
+}
+
 
 class App:
     """``python main.py`` with these settings; a context manager that ends with the process."""
@@ -51,6 +60,7 @@ class App:
                 [sys.executable, str(HOME / "main.py")],
                 env=environment | self.settings,
                 cwd=self.data_dir.parent,
+                stdin=subprocess.DEVNULL,  # a terminal would change what SIGHUP means
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )

@@ -7,84 +7,21 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 import socketio
-from aiohttp import web
 
-from server.edge.transport import Reply, Transport, WireJson
+from server.edge.transport import Reply, WireJson
+from tests.server.edge.served import Served, joined, raw, serving
 from tests.support.wait import wait_until
-
-
-class Served:
-    """A transport on a free port; every call is answered with its name and arguments."""
-
-    def __init__(self) -> None:
-        self.transport = Transport(cors_origins=())
-        self.transport.dispatch = self.answer
-        self.transport.on_connected = self.connected
-        self.sids: list[str] = []
-        self.left: list[str] = []
-        self.port = 0
-        self.transport.on("connect", self.connecting)
-        self.transport.on("disconnect", self.disconnected)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def connecting(self, sid: str, environ: Any, auth: Any) -> None:
-        if auth and auth.get("refuse"):
-            raise socketio.exceptions.ConnectionRefusedError("no", {"code": "unauthorized"})
-
-    async def disconnected(self, sid: str, reason: str) -> None:
-        self.left.append(sid)
-
-    def connected(self, sid: str) -> None:
-        self.sids.append(sid)
-        self.transport.deliver("session", {"first": True}, [sid])
-
-    async def answer(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Reply:
-        def then() -> None:
-            self.transport.deliver("after", {"n": 1}, [sid])
-            self.transport.deliver("after", {"n": 2}, [sid])
-
-        return Reply({"name": name, "arguments": list(arguments)}, then)
 
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    served = Served()
-    app = web.Application()
-    served.transport.attach(app)
-    runner = web.AppRunner(app, shutdown_timeout=0.5)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    served.port = runner.addresses[0][1]
-    yield served
-    await served.transport.close()
-    await runner.cleanup()
-
-
-@asynccontextmanager
-async def raw(served: Served) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A websocket that has sent nothing yet; engine.io's open packet is read."""
-    url = f"{served.url}/socket.io/?EIO=4&transport=websocket"
-    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
-        assert (await socket.receive_str()).startswith("0{")
-        yield socket
-
-
-@asynccontextmanager
-async def joined(served: Served) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    async with raw(served) as socket:
-        await socket.send_str("40")
-        assert (await socket.receive_str()).startswith("40{")
-        assert await socket.receive_str() == '42["session",{"first":true}]'
-        yield socket
+    async with serving(outbox_bytes=4_000_000) as served:
+        yield served
 
 
 async def test_the_first_event_follows_the_connect_answer(served: Served) -> None:
@@ -242,9 +179,13 @@ async def test_a_client_that_leaves_during_its_handshake_is_no_error(
         with socket.create_connection(("127.0.0.1", served.port)) as link:
             link.sendall(request.encode())
     engine = served.transport.eio
-    await wait_until(lambda: len(engine.sockets) == 20, "the server has seen them all")
+    adopted: list[str] = []
+    adopt = engine.adopt
+    engine.adopt = lambda sid: adopted.append(sid) or adopt(sid)  # type: ignore[method-assign]
+    await wait_until(lambda: len(adopted) == 20, "the server has seen them all")
     async with raw(served):
         pass
+    await wait_until(lambda: not engine.sockets, "it has let go of them")
     assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
 
 
@@ -275,3 +216,12 @@ async def test_a_call_under_way_is_answered_before_the_transport_closes(served: 
         assert await socket.receive_str() == '433[{"slow":true}]'
         await socket.close()
         await closing
+
+
+async def test_connecting_elsewhere_does_not_connect_once_more(served: Served) -> None:
+    async with joined(served) as socket:
+        await socket.send_str("40/elsewhere,")
+        assert (await socket.receive_str()).startswith("44/elsewhere,")
+        await socket.send_str('421["call"]')
+        assert (await socket.receive_str()).startswith("431[")
+        assert len(served.sids) == 1

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
+import hmac
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import jwt
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from server.errors import Away, Unauthorized
@@ -45,17 +50,32 @@ class Issuer:
         self.keys: list[dict[str, Any]] = []
         self.body: bytes | None = None
         self.status = 200
+        self.encoding: str | None = None
+        self.drops = False
+        """It sends a byte now and then, and never comes to an end."""
         self.asked = 0
+        self.paths: list[str] = []
         self.answering = asyncio.Event()
         self.answering.set()
         self.url = ""
 
-    async def serve(self, request: web.Request) -> web.Response:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         self.asked += 1
+        self.paths.append(request.path)
+        if self.drops:
+            drops = web.StreamResponse()
+            await drops.prepare(request)
+            with suppress(ConnectionError):
+                while self.drops:
+                    await drops.write(b" ")
+                    await asyncio.sleep(0.01)
+            return drops
         await self.answering.wait()
         body = self.body if self.body is not None else json.dumps({"keys": self.keys}).encode()
-        location = {"location": "/elsewhere"} if self.status == 302 else {}
-        return web.Response(body=body, status=self.status, headers=location)
+        headers = {"location": "/elsewhere"} if self.status == 302 else {}
+        if self.encoding:
+            headers["content-encoding"] = self.encoding
+        return web.Response(body=body, status=self.status, headers=headers)
 
 
 @pytest.fixture
@@ -180,6 +200,63 @@ async def test_a_symmetric_key_in_the_set_signs_nothing(issuer: Issuer) -> None:
     forged = token("secretsecretsecretsecretsecret" + "secret", "HS256", "s")
     with pytest.raises(Unauthorized):
         await identity.identify(forged)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"kid": "../../dev/null"},
+        {"kid": "r' OR 1=1"},
+        {"kid": "R"},
+        {"kid": "r\0"},
+        {"kid": "x" * 10_000},
+        {"kid": "r", "jwk": jwk(EC, "r")},
+        {"jku": "{url}", "kid": "theirs"},
+        {"x5u": "{url}", "kid": "theirs"},
+        {"x5c": ["MIIB"], "kid": "r"},
+    ],
+    ids=lambda headers: ",".join(headers),
+)
+async def test_no_header_of_a_token_brings_its_key(issuer: Issuer, headers: dict[str, Any]) -> None:
+    issuer.keys = [jwk(RSA, "r")]
+    identity = Identity(guest_secret=None, jwks_url=issuer.url)
+    theirs = issuer.url.replace("/jwks", "/theirs")
+    named = {name: theirs if value == "{url}" else value for name, value in headers.items()}
+    own = rsa.generate_private_key(65537, 2048)
+    with pytest.raises(Unauthorized):
+        await identity.identify(jwt.encode({"sub": "ada"}, own, "RS256", headers=named))
+    assert "/theirs" not in issuer.paths
+
+
+async def test_a_public_key_of_the_set_is_no_secret(issuer: Issuer) -> None:
+    issuer.keys = [jwk(RSA, "r")]
+    identity = Identity(guest_secret=None, jwks_url=issuer.url, jwt_secret="x" * 32)
+    pem = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    head, claims = ({"alg": "HS256", "kid": "r"}, {"sub": "ada"})
+    signed = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+        for part in (head, claims)
+    )
+    for secret in (pem, pem.strip(), json.dumps(issuer.keys[0]).encode()):
+        signature = base64.urlsafe_b64encode(hmac.digest(secret, signed.encode(), "sha256"))
+        with pytest.raises(Unauthorized):
+            await identity.identify(f"{signed}.{signature.rstrip(b'=').decode()}")
+
+
+async def test_a_set_that_comes_in_drops_or_blown_up_is_given_up(
+    issuer: Issuer,
+) -> None:
+    issuer.keys = [jwk(RSA, "r")]
+    issuer.drops = True
+    keys = KeySet(issuer.url, timeout_seconds=0.3, most_fetches_seconds=0.0)
+    with pytest.raises(KeysAway):
+        await asyncio.wait_for(keys.find("r", "RS256"), 2)
+    issuer.drops = False
+    issuer.encoding, issuer.body = "gzip", gzip.compress(b" " * 50_000_000)
+    with pytest.raises(KeysAway):
+        await keys.find("r", "RS256")
+    issuer.encoding, issuer.body = None, None
+    assert await keys.find("r", "RS256")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,174 @@
+"""A project's own answer to who is calling: AUTH_CHECK=module:function.
+
+    def check(handshake):
+        return the user's id, or None for a caller who is not let in
+
+It may be ``async``. One that is not runs in a thread of its own, so that it holds nobody up.
+
+A browser adds cookies to a handshake whatever page began it, so they prove who is sitting there,
+not who is asking. Of a handshake begun by a page of another origin the check is therefore shown no
+header that could prove anything: there only the token counts, which that page must have been given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
+
+from memory.errors import RememberingError
+from server.errors import Away
+from server.identity.origins import is_of_one_origin
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 5.0
+
+# Threads that a check which is not async may take. One that hangs keeps its thread.
+MOST_AT_ONCE = 64
+
+# What a page of another origin can't use to pass for somebody: all else may be the browser's doing,
+# or that of a proxy which knows the browser's cookies.
+SHOWN_ACROSS_ORIGINS = ("host", "origin", "user-agent", "accept-language")
+
+NO_ANSWER = "It can't be checked now who is calling; try again shortly."
+
+
+class CheckUnusable(RememberingError):
+    """AUTH_CHECK names nothing that can be called."""
+
+
+class Handshake(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check is called with."""
+
+    token: str | None
+    """What the client gave as ``auth: {token}``."""
+    headers: Mapping[str, str]
+    """Of the handshake's request, found by name in any case. Few where its page is elsewhere's."""
+    address: str
+    """The client's, as TRUSTED_PROXIES tell it; of an IPv6 one its network, such as
+    2001:db8::/64."""
+
+
+Function = Callable[[Handshake], Any]
+
+
+def handshake(token: str | None, headers: MultiMapping[str], address: str) -> Handshake:
+    """Of a request's ``headers``, those that its page may prove anything by."""
+    shown: MultiMapping[str] = headers
+    if not is_of_one_origin(headers):
+        shown = CIMultiDict(
+            (name, value) for name, value in headers.items() if name.lower() in SHOWN_ACROSS_ORIGINS
+        )
+    return Handshake(token=token, headers=CIMultiDictProxy(CIMultiDict(shown)), address=address)
+
+
+class Check:
+    """``name`` is that of the setting: module:function."""
+
+    def __init__(
+        self,
+        function: Function,
+        name: str,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        most_at_once: int = MOST_AT_ONCE,
+    ) -> None:
+        self.name = name
+        self._function = function
+        self._timeout = timeout_seconds
+        self._threads = asyncio.Semaphore(most_at_once)
+
+    async def ask(self, caller: Handshake) -> str | None:
+        """Raises ``Away`` where the check fails, or does not answer in time."""
+        limit = asyncio.timeout(self._timeout)
+        try:
+            async with limit:
+                answer = await self._answer(caller)
+        except Exception as error:
+            if limit.expired():
+                log.error("AUTH_CHECK takes too long.", extra={"action": "auth_check"})
+            else:
+                log.error("AUTH_CHECK failed.", extra={"action": "auth_check"}, exc_info=error)
+            raise Away(NO_ANSWER) from None
+        if answer is None or isinstance(answer, str):
+            return answer
+        log.error(
+            "AUTH_CHECK is to return a text or None.",
+            extra={"action": "auth_check", "returned": type(answer).__name__},
+        )
+        raise Away(NO_ANSWER)
+
+    async def _answer(self, caller: Handshake) -> Any:
+        if inspect.iscoroutinefunction(self._function):
+            return await self._function(caller)
+        answer = await self._in_a_thread(caller)
+        # A function that is wrapped may look like a plain one and still give something to await.
+        return await answer if inspect.isawaitable(answer) else answer
+
+    async def _in_a_thread(self, caller: Handshake) -> Any:
+        """In one that ends with the process: one that hangs must not keep the server from ending,
+        as a thread of an executor would."""
+        await self._threads.acquire()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+
+        def ended(value: Any, error: Exception | None) -> None:
+            self._threads.release()
+            if answer.done():  # nobody waits for it any more
+                return
+            if error is None:
+                answer.set_result(value)
+            else:
+                answer.set_exception(error)
+
+        def run() -> None:
+            value: Any = None
+            error: Exception | None = None
+            try:
+                value = self._function(caller)
+            except BaseException as raised:  # noqa: BLE001  # it is for who waits, also an exit
+                error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(ended, value, error)
+
+        threading.Thread(target=run, name="auth check", daemon=True).start()
+        return await answer
+
+
+def load_check(name: str, folder: Path) -> Check:
+    """``name`` is module:function, imported from where Python finds modules, and from ``folder``.
+    Raises ``CheckUnusable``."""
+    module_name, _, function_name = name.partition(":")
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: nothing in it may stand in for a module of ours
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        log.debug("AUTH_CHECK can't be imported.", exc_info=error)
+        raise CheckUnusable(f"AUTH_CHECK is {name}; {_why(error)}.") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        what = "has no" if function is None else "has no function"
+        raise CheckUnusable(f"AUTH_CHECK is {name}; {module.__name__} {what} {function_name}.")
+    return Check(function, name)
+
+
+def _why(error: Exception) -> str:
+    """In one line: what went wrong, and in which line of whose file."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    if last is None or isinstance(error, SyntaxError) or last.filename.startswith("<frozen"):
+        return said
+    return f"{said} ({last.filename}, line {last.lineno})"

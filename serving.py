@@ -1,0 +1,283 @@
+"""A server's story, from top to bottom: its place, the permanent store, the memory, the agent, the
+server; run, drain, close.
+
+Whatever is started is closed in reverse, also when something after it fails to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import uvloop
+
+from agent.chat import ChatAgent
+from agent.models import choose_model
+from embedded.store import EmbeddedStore
+from memory import RedisConversationMemory
+from memory.errors import RememberingError
+from mongo.store import MongoStore
+from server import __version__
+from server.chat_server import ChatServer
+from server.identity.check import load_check
+from server.identity.guest_secrets import GuestSecrets
+from server.identity.identity import Identity
+from server.limits import Limits
+from server.observability import logs
+from server.observability.traced import traced, traced_store
+from server.observability.traces import Traces
+from server.settings import Settings
+from server.turns.slot import Slot, SlotError
+from server.workers.place import Place
+from server.workers.port import CannotListen
+from server.workers.supervisor import Tell
+from server.workers.worker import Worker
+from spool.store import SpooledStore
+from stores.contract import Store
+
+log = logging.getLogger("mnemosio")
+
+PAGE = Path(__file__).resolve().parent / "web"
+
+
+def run(settings: Settings, place: Place | None, tell: Tell) -> int:
+    """One server until it is asked to stop; the exit code. A worker has a ``place``."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings, place, tell))
+    except (RememberingError, SlotError, CannotListen) as error:
+        if place is not None:
+            place.say(failed=str(error))
+        else:
+            print(f"Mnemosio can't start: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(settings: Settings, place: Place | None, tell: Tell) -> None:
+    async with AsyncExitStack() as started:
+        stop = stop_signal(is_worker=place is not None)
+
+        worker = Worker(place, leave=stop.set) if place else None
+        if worker is not None:
+            await worker.open()
+            started.push_async_callback(worker.close)
+
+        traces = make_traces(settings)
+        started.push_async_callback(traces.close)
+        logs.name_traces(traces.ids)
+
+        slot = Slot(settings.data_dir)
+        slot.take()
+        started.callback(slot.release)
+
+        store = make_store(settings, slot)
+        await store.connect()
+        started.push_async_callback(store.close)
+
+        memory = make_memory(settings, traced_store(store, traces))
+        await memory.connect()
+        started.push_async_callback(memory.close)
+        if isinstance(store, SpooledStore):
+            store.look_in(memory.peek)
+        for warning in await memory.warnings():
+            log.warning(warning)
+
+        agent = make_agent(settings, traced(memory, "memory", traces), traces)
+        started.push_async_callback(agent.close)
+
+        guests = await make_guest_secrets(settings, store)
+        server = make_server(settings, slot, store, memory, agent, guests, worker, traces)
+        started.push_async_callback(server.close)
+        port = await server.start(settings.host, place.port if place else settings.port)
+        if isinstance(store, SpooledStore):
+            store.drain_to(server.returns.drained)
+
+        settle_garbage_collector()
+        force = in_force(memory, store, agent, server)
+        if worker is not None:
+            worker.ready(force, shared=memory.state == "redis")
+        else:
+            tell(settings, port, force)
+
+        await stop.wait()
+        log.info(
+            "Stopping: running answers get up to %g s, clients are sent elsewhere.%s",
+            settings.drain_grace_seconds,
+            "" if worker else " Asked once more, it ends at once.",
+        )
+        if worker is not None and worker.leaving:
+            await server.leave_port()
+        await server.drain(settings.drain_grace_seconds)
+
+
+def make_traces(settings: Settings) -> Traces:
+    if settings.otel_exporter_otlp_endpoint is None:
+        return Traces()
+    # Here, because nobody is to pay for loading it who has no collector (see main.py as well).
+    from server.observability.otel import CollectedTraces
+
+    return CollectedTraces(settings.otel_exporter_otlp_endpoint, __version__)
+
+
+def make_store(settings: Settings, slot: Slot) -> Store:
+    if settings.mongodb_uri:
+        mongo = MongoStore(
+            settings.mongodb_uri,
+            settings.mongodb_database,
+            on_change=lambda away: store.changed(away),
+        )
+        store = SpooledStore(
+            mongo,
+            data_dir=settings.data_dir,
+            slot=slot.folder,
+            slot_id=slot.id,
+            owner=slot.owner,
+            lease_ms=int(settings.turn_lease_seconds * 1000),
+            redis_url=settings.redis_url,
+        )
+        return store
+    return EmbeddedStore(settings.data_dir / "mnemosio.db")
+
+
+def make_memory(settings: Settings, store: Store) -> RedisConversationMemory:
+    return RedisConversationMemory(
+        max_messages_per_conversation=settings.memory_max_messages,
+        redis_url=settings.redis_url,
+        ttl_hours=settings.memory_ttl_hours,
+        archive=store,
+    )
+
+
+def make_server(
+    settings: Settings,
+    slot: Slot,
+    store: Store,
+    memory: RedisConversationMemory,
+    agent: ChatAgent,
+    guests: GuestSecrets | None,
+    worker: Worker | None,
+    traces: Traces,
+) -> ChatServer:
+    return ChatServer(
+        store=traced_store(store, traces),
+        memory=traced(memory, "memory", traces),
+        agent=agent,
+        identity=make_identity(settings, guests),
+        guests=guests,
+        slot=slot,
+        limits=make_limits(settings),
+        redis_url=settings.redis_url,
+        lease_seconds=settings.turn_lease_seconds,
+        sweep_seconds=settings.turn_sweep_seconds,
+        cors_origins=settings.cors_origins,
+        trusted_proxies=settings.trusted_proxies,
+        page=PAGE,
+        worker=worker,
+        traces=traces,
+    )
+
+
+def make_limits(settings: Settings) -> Limits:
+    return Limits(
+        message_chars=settings.max_message_chars,
+        messages_per_minute=settings.rate_limit_messages_per_minute,
+        calls_per_minute=settings.rate_limit_calls_per_minute,
+        running_turns=settings.max_running_turns,
+        queued_turns=settings.max_queued_turns,
+        queued_turns_per_user=settings.max_queued_turns_per_user,
+        turn_attempts=settings.turn_max_attempts,
+        connections_per_user=settings.max_connections_per_user,
+        connections_per_address=settings.max_connections_per_address,
+        open_conversations=settings.max_open_conversations,
+        calls_under_way=settings.max_calls_under_way,
+        outbox_bytes=settings.max_outbox_bytes,
+        connect_seconds=settings.connect_timeout_seconds,
+    )
+
+
+def make_agent(settings: Settings, memory: RedisConversationMemory, traces: Traces) -> ChatAgent:
+    key = settings.openai_api_key
+    model = choose_model(
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.openai_base_url,
+        model_name=settings.openai_model,
+        idle_timeout=settings.turn_idle_timeout_seconds,
+    )
+    return ChatAgent(
+        memory,
+        model,
+        system_prompt=settings.system_prompt,
+        context_token_budget=settings.context_token_budget,
+        summary_every_turns=settings.summary_every_turns,
+        idle_timeout=settings.turn_idle_timeout_seconds,
+        traces=traces,
+    )
+
+
+async def make_guest_secrets(settings: Settings, store: Store) -> GuestSecrets | None:
+    """None where there are no guests, or where their secret is given."""
+    if not settings.auth_allow_guests or settings.guest_secret:
+        return None
+    guests = GuestSecrets(store, settings.data_dir)
+    await guests.load()
+    return guests
+
+
+def make_identity(settings: Settings, guests: GuestSecrets | None) -> Identity:
+    jwt_secret = settings.auth_jwt_secret
+    given = settings.guest_secret if settings.auth_allow_guests else None
+    identity = Identity(
+        guest_secret=given.get_secret_value() if given else None,
+        jwt_secret=jwt_secret.get_secret_value() if jwt_secret else None,
+        jwks_url=settings.auth_jwks_url,
+        public_key=settings.auth_jwt_public_key,
+        audience=settings.auth_jwt_audience,
+        issuer=settings.auth_jwt_issuer,
+        leeway_seconds=settings.auth_jwt_leeway_seconds,
+        check=load_check(settings.auth_check, Path.cwd()) if settings.auth_check else None,
+    )
+    if guests is not None:
+        identity.trust_guests_of(guests.current)
+    return identity
+
+
+def in_force(
+    memory: RedisConversationMemory, store: Store, agent: ChatAgent, server: ChatServer
+) -> dict[str, str]:
+    """What people are told at the start."""
+    return {
+        "memory": memory.description,
+        "store": store.description,
+        "model": agent.description,
+        "who": server.who,
+    }
+
+
+def stop_signal(*, is_worker: bool) -> asyncio.Event:
+    """Set by SIGTERM or SIGINT. A second one ends the process where it stands, but not a worker:
+    it may come from a service manager, which signals all, and from the supervisor for the same
+    reason. That one kills its workers when it is asked twice."""
+    stop = asyncio.Event()
+
+    def asked(number: int) -> None:
+        if stop.is_set() and not is_worker:
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked, number)
+    return stop
+
+
+def settle_garbage_collector() -> None:
+    """What is loaded by now stays: to look through it again and again makes the longest pauses."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

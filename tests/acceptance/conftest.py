@@ -73,7 +73,7 @@ def start_app(tmp_path: Path) -> Iterator[StartApp]:
         def start(data_dir: Path | None = None, **settings: str) -> App:
             nonlocal count
             count += 1
-            app = App(data_dir or tmp_path / f"data-{count}", **settings)
+            app = App(data_dir or tmp_path / f"data-{count}", warm=True, **settings)
             running.push(app.__exit__)
             return app.start()
 

@@ -148,7 +148,8 @@ class World:
             }
             for number in range(1, self._servers + 1):
                 way = await started.enter_async_context(RedisWay(self.redis.port))
-                app = App(self.folder / f"server-{number}", REDIS_URL=way.url, **settings)
+                folder = self.folder / f"server-{number}"
+                app = App(folder, warm=True, REDIS_URL=way.url, **settings)
                 started.callback(app.__exit__)
                 self.nodes.append(Node(number, app, way))
             await asyncio.gather(*(node.start() for node in self.nodes))

@@ -11,7 +11,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.support import warm
 from tests.support.ports import free_port
+from tests.support.warm import Forked
 
 HOME = Path(__file__).resolve().parents[2]
 
@@ -27,11 +29,15 @@ UNLIMITED = {
     "MAX_QUEUED_TURNS_PER_USER": "0",
 }
 
+# With these it is other libraries that are loaded, or another process.
+STARTS_COLD = {"WORKERS", "OTEL_EXPORTER_OTLP_ENDPOINT", "AUTH_CHECK"}
+
 
 class App:
     """``python main.py`` with these settings; a context manager that ends with the process."""
 
-    def __init__(self, data_dir: Path, **settings: str) -> None:
+    def __init__(self, data_dir: Path, *, warm: bool = False, **settings: str) -> None:
+        """``warm``: it need not import the libraries first (``tests/support/warm.py``)."""
         self.port = free_port()
         self.data_dir = data_dir
         self.settings = {
@@ -41,7 +47,8 @@ class App:
             "REDIS_URL": "redis://127.0.0.1:1/0",
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
+        self._is_warm = warm and sys.platform == "linux" and not STARTS_COLD & settings.keys()
         self._log = data_dir.parent / f"app-{self.port}.log"
 
     @property
@@ -53,17 +60,7 @@ class App:
         return self._log.read_text(errors="replace")
 
     def start(self, timeout: float = 60.0) -> App:
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-        # From another directory than the project's: nobody promised to start it from there.
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(HOME / "main.py")],
-                env=environment | self.settings,
-                cwd=self.data_dir.parent,
-                stdin=subprocess.DEVNULL,  # a terminal would change what SIGHUP means
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = self._begun()
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -74,6 +71,24 @@ class App:
             except OSError:
                 time.sleep(0.05)
         raise AssertionError(f"the server did not start:\n{self.output}")
+
+    def _begun(self) -> subprocess.Popen[bytes] | Forked:
+        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        # From another directory than the project's: nobody promised to start it from there.
+        script, folder = HOME / "main.py", self.data_dir.parent
+        if self._is_warm:
+            return warm.start(
+                script, base=environment, settings=self.settings, cwd=folder, log=self._log
+            )
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, str(script)],
+                env=environment | self.settings,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,  # a terminal would change what SIGHUP means
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

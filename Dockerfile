@@ -1,4 +1,9 @@
 # The server and nothing else; docs/operations.md says how to run it.
+FROM node:22-slim AS page
+COPY web /web
+WORKDIR /web/page
+RUN npm ci --ignore-scripts && npm run build
+
 FROM python:3.11-slim
 
 # What was compiled below is used; nothing is written beside it, and nothing waits to be printed.
@@ -21,7 +26,7 @@ COPY redislink redislink
 COPY server server
 COPY spool spool
 COPY stores stores
-COPY web web
+COPY --from=page /web/page/dist web/page/dist
 COPY main.py serving.py ./
 RUN python -m compileall -q .
 

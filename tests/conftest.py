@@ -13,6 +13,9 @@ HEAVY = (
     "tests/stores/test_breaker_stays_closed.py",
     "tests/test_benchmarks.py",
 )
+# These share a browser and the servers behind it: on one worker, and from the start, since
+# together they take longer than any other.
+IN_A_BROWSER = "tests/web/test_page_"
 
 
 def is_heavy(nodeid: str) -> bool:
@@ -20,7 +23,7 @@ def is_heavy(nodeid: str) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: is_heavy(item.nodeid))
+    items.sort(key=lambda item: (is_heavy(item.nodeid), not item.nodeid.startswith(IN_A_BROWSER)))
 
 
 class OneByOne(LoadScopeScheduling):
@@ -30,6 +33,8 @@ class OneByOne(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(IN_A_BROWSER):
+            return "browser"
         return "heavy" if is_heavy(nodeid) else nodeid
 
 

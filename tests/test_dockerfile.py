@@ -33,9 +33,20 @@ def said(instruction: str) -> list[str]:
 
 
 def copied() -> Iterator[tuple[str, str]]:
+    """From the checkout, into whichever stage."""
     for what in said("COPY"):
-        *sources, target = shlex.split(what)
-        yield from ((source, target) for source in sources)
+        if not what.startswith("--from="):
+            *sources, target = shlex.split(what)
+            yield from ((source, target) for source in sources)
+
+
+def built() -> Iterator[tuple[str, str]]:
+    """From the stage that makes the page, which has ``web`` at its root."""
+    for what in said("COPY"):
+        if what.startswith("--from="):
+            stage, source, target = shlex.split(what)
+            assert stage == "--from=page"
+            yield source.removeprefix("/"), target
 
 
 def environment() -> dict[str, str]:
@@ -60,10 +71,11 @@ def test_what_it_copies_is_there_and_is_not_ignored() -> None:
 
 def test_it_is_layered_for_the_cache_and_does_not_run_as_root() -> None:
     order = [name for name, _ in steps()]
-    assert order[0] == "FROM"
+    [page, last] = [i for i, name in enumerate(order) if name == "FROM"]
+    assert page == 0
     texts = [what for _, what in steps()]
     install = next(i for i, what in enumerate(texts) if "pip install" in what)
-    before = [what for name, what in steps()[:install] if name == "COPY"]
+    before = [what for name, what in steps()[last:install] if name == "COPY"]
     assert before == ["requirements.txt ./"]
     [user] = said("USER")
     assert user.isdigit()
@@ -89,10 +101,15 @@ def image(tmp_path: Path) -> Path:
         return [name for name in names if any(fnmatch(name, each) for each in patterns)]
 
     for source, target in copied():
+        if target.startswith("/"):
+            continue  # of the page's stage
         if (HOME / source).is_dir():
             shutil.copytree(HOME / source, folder / target, ignore=ignored)
         else:
             shutil.copy(HOME / source, folder / target)
+    for source, target in built():
+        if (HOME / source).is_dir():  # where there is no Node it is not built
+            shutil.copytree(HOME / source, folder / target)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""The plain HTTP side: the page, and what operators and load balancers ask."""
+"""The plain HTTP side: what operators and load balancers ask, and the page."""
 
 from __future__ import annotations
 
@@ -9,30 +9,10 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from server.edge import page
 from server.edge.handshakes import Handshakes
 from server.observability.health import Health
 from server.observability.metrics import CONTENT_TYPE, Metrics
-
-# The page needs nothing but its own files and this server.
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
-PAGE_FILES = {
-    "/": "index.html",
-    "/chat.css": "chat.css",
-    "/chat.js": "chat.js",
-    "/conversation.js": "conversation.js",
-    "/drawing.js": "drawing.js",
-    "/socket.js": "socket.js",
-    "/icon.svg": "icon.svg",
-}
-
 
 # A poll of several processes' clients comes to any of them, and only one knows the connection.
 NO_POLLING = (
@@ -67,11 +47,11 @@ def add_routes(
     app: web.Application,
     health: Health,
     metrics: Metrics,
-    page: Path,
+    built_page: Path,
     gather: Callable[[], Awaitable[bytes]] | None,
 ) -> None:
-    """``page`` is the folder with the page's files. ``gather`` gives the measures of all processes
-    on this port, where this is not the only one."""
+    """``built_page`` is the folder with the page's files. ``gather`` gives the measures of all
+    processes on this port, where this is not the only one."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -88,11 +68,7 @@ def add_routes(
         text = metrics.text() if gather is None else await gather()
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
-    async def page_file(request: web.Request) -> web.FileResponse:
-        return web.FileResponse(page / PAGE_FILES[request.path], headers=PAGE_HEADERS)
-
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", measures)
-    for path in PAGE_FILES:
-        app.router.add_get(path, page_file)
+    page.add_routes(app, built_page)

@@ -1,64 +1,82 @@
-"""The chat page over HTTP: its files, and the headers that keep it to itself."""
+"""The chat page as it is built, over HTTP. What it does is in tests/web/test_page_*.py."""
 
 from __future__ import annotations
 
+import gzip
 import re
+import subprocess
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from server.edge.http import PAGE_FILES
 from tests.acceptance.conftest import StartApp
 from tests.support.app import HOME
+from tests.support.node import require_node
+from tests.support.page import require_built_page
 
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": "image/svg+xml"}
-WEB = HOME / "web"
+PAGE = HOME / "web" / "page"
+MOST_INITIAL_SCRIPT = 250_000
 
 
-async def test_each_file_comes_whole_with_its_type_and_a_strict_policy(start_app: StartApp) -> None:
+def wanted_by(index: str) -> list[str]:
+    return re.findall(r"""(?:src|href)="([^"]+)\"""", index)
+
+
+async def test_the_page_and_all_it_asks_for_is_served(start_app: StartApp) -> None:
+    built = require_built_page()
     app = start_app()
     async with aiohttp.ClientSession(app.url) as http:
-        for path, name in PAGE_FILES.items():
+        async with http.get("/") as response:
+            index = await response.text()
+            assert index == (built / "index.html").read_text(encoding="utf-8")
+        for path in wanted_by(index):
             async with http.get(path) as response:
                 assert response.status == 200
-                assert await response.read() == (WEB / name).read_bytes()
-                assert TYPES[(WEB / name).suffix] in response.headers["Content-Type"]
-                assert response.headers["X-Content-Type-Options"] == "nosniff"
-                policy = response.headers["Content-Security-Policy"]
-                rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
-                assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
-                assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
+                assert await response.read() == (built / path.lstrip("/")).read_bytes()
+                assert "Content-Security-Policy" in response.headers
 
 
-@pytest.mark.parametrize("path", ["/README.md", "/chat.js/", "/web/chat.js", "/..%2fmain.py"])
-async def test_nothing_but_the_pages_files_is_served(start_app: StartApp, path: str) -> None:
-    app = start_app()
-    async with aiohttp.ClientSession(app.url) as http, http.get(path) as response:
-        assert response.status == 404
+def test_what_is_packed_is_what_it_is_packed_of() -> None:
+    files = list((require_built_page() / "assets").glob("*.js"))
+    assert files
+    for file in files:
+        assert gzip.decompress(Path(f"{file}.gz").read_bytes()) == file.read_bytes()
+        assert Path(f"{file}.br").stat().st_size < Path(f"{file}.gz").stat().st_size
 
 
-def test_all_files_of_the_page_are_served_and_it_asks_for_no_others() -> None:
-    assert set(PAGE_FILES.values()) == {path.name for path in WEB.iterdir()}
-    page = (WEB / "index.html").read_text(encoding="utf-8")
-    wanted = set(re.findall(r"""(?:src|href)="([^"]+)\"""", page))
-    for script in WEB.glob("*.js"):
-        wanted |= set(re.findall(r"""from "\./([^"]+)\"""", script.read_text(encoding="utf-8")))
-    assert wanted <= set(PAGE_FILES.values())
-    assert wanted | {"index.html"} == set(PAGE_FILES.values())
+@pytest.mark.parametrize("packed", ["gz", "br"])
+def test_the_initial_script_is_light(packed: str) -> None:
+    built = require_built_page()
+    index = (built / "index.html").read_text(encoding="utf-8")
+    scripts = [path for path in wanted_by(index) if path.endswith(".js")]
+    assert scripts
+    weight = sum((built / f"{path[1:]}.{packed}").stat().st_size for path in scripts)
+    assert weight <= MOST_INITIAL_SCRIPT
+
+
+def test_nothing_is_asked_for_from_elsewhere() -> None:
+    built = require_built_page()
+    index = (built / "index.html").read_text(encoding="utf-8")
+    assert all(path.startswith("/assets/") for path in wanted_by(index))
+    assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|style=", index)
+    for sheet in (built / "assets").glob("*.css"):
+        addresses = re.findall(r"url\(([^)]*)\)|@import", sheet.read_text(encoding="utf-8"))
+        assert all(address.startswith("/assets/") for address in addresses), sheet
 
 
 def test_the_page_makes_no_markup_of_text() -> None:
-    page = (WEB / "index.html").read_text(encoding="utf-8")
-    assert not re.search(r"<script(?![^>]* src=)|<style|\son\w+=|style=", page)
-    for script in WEB.glob("*.js"):
-        text = script.read_text(encoding="utf-8")
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
+    sources = [*(PAGE / "src").rglob("*.ts"), *(PAGE / "src").rglob("*.tsx")]
+    assert len(sources) > 10
+    markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|dangerouslySet"
+    for source in sources:
+        code = re.sub(r"^\s*//.*$", "", source.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert not re.search(markup, code), source
 
 
-def test_its_controls_have_their_names() -> None:
-    page = (WEB / "index.html").read_text(encoding="utf-8")
-    assert 'role="log" aria-label="Conversation"' in page
-    assert '<textarea id="text" rows="1" aria-label="Message"' in page
-    assert 'aria-live="polite"' in page
-    assert re.search(r"<button [^>]*>Stop</button>", page)
-    assert re.search(r"<button [^>]*>Send</button>", page)
+def test_its_types_fit_together_and_fit_the_client() -> None:
+    node = require_node(PAGE)
+    done = subprocess.run(
+        [node, "node_modules/typescript/bin/tsc"], cwd=PAGE, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

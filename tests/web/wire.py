@@ -1,0 +1,155 @@
+"""The contract as TypeScript: web/client/src/wire.ts, made anew by ``python -m tests.web.wire``.
+
+Calls and their bounds come from server/protocol.py; answers, events and shapes from the tables of
+docs/protocol.md, which tests/server/test_protocol_page.py holds to what the server sends.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from memory.records import MessageStatus, TurnStatus
+from server import errors, protocol
+from tests.server.test_protocol import CALLS
+from tests.server.test_protocol_page import PAGE, table
+
+WIRE = Path(__file__).parents[2] / "web" / "client" / "src" / "wire.ts"
+
+
+def union(literals: Any) -> str:
+    return " | ".join(f'"{literal}"' for literal in sorted(get_args(literals)))
+
+
+# What the fields hold that the page names, by their names: one name is one thing everywhere.
+TYPES = {
+    **dict.fromkeys(("id", "conversation_id", "message_id", "turn_id", "user_id"), "string"),
+    **dict.fromkeys(("cursor", "token", "title", "content", "text", "code", "field"), "string"),
+    **dict.fromkeys(("created_at", "updated_at"), "string"),
+    **dict.fromkeys(("attempt", "index", "next_index", "message_count"), "number"),
+    **dict.fromkeys(("reconnect_in_ms", "retry_after"), "number"),
+    "seq": "number | null",
+    **dict.fromkeys(("has_more", "guest", "retryable"), "boolean"),
+    "next": "string | null",
+    "role": '"user" | "assistant"',
+    "recovery": '"replayed" | "snapshot"',
+    "durability": '"permanent" | "spooled"',
+    "conversation": "WireConversation",
+    "conversations": "WireConversation[]",
+    "message": "WireMessage",
+    "messages": "WireMessage[]",
+    "message_ids": "string[]",
+    "turn": "WireTurn",
+    "turns": "WireRunning[]",
+    "error": "WireError",
+    "usage": "Record<string, unknown>",
+    "server": "{ version: string; limits: Record<string, number> }",
+}
+
+HEAD = f"""\
+// The wire contract. Made from server/protocol.py and docs/protocol.md: don't edit this, run
+//   python -m tests.web.wire
+
+export const MAX_PACKET_BYTES = {protocol.MAX_PACKET_BYTES};
+"""
+
+
+def member(name: str, kind: str, *, optional: bool = False) -> str:
+    key = f'"{name}"' if ":" in name else name
+    return f"{key}{'?' if optional else ''}: {kind}"
+
+
+def interface(name: str, members: list[str]) -> str:
+    return "".join(
+        [f"\nexport interface {name} {{\n", *(f"  {each};\n" for each in members), "}\n"]
+    )
+
+
+def inline(members: list[str]) -> str:
+    return f"{{ {'; '.join(members)} }}" if members else "object"
+
+
+def told(cell: str) -> list[str]:
+    """The members that a cell names: ``field``, ``field?``, ``field`` (… or null), or a field and
+    the values it has."""
+    found: list[tuple[str, str, bool]] = []
+    for name, comment in re.findall(r"`([^`]+)`(?: (\((?:[^()]|\([^()]*\))*\)))?", _flat(cell)):
+        if name.startswith('"'):
+            field, kind, optional = found[-1]
+            found[-1] = (field, f"{kind} | {name}" if kind.startswith('"') else name, optional)
+            continue
+        optional = name.endswith("?") or "for a snapshot" in cell.split(f"`{name}`")[0]
+        kind = TYPES.get(name.rstrip("?"), "unknown")
+        found.append((name.rstrip("?"), kind + " | null" * ("or null" in comment), optional))
+    return [member(name, kind, optional=optional) for name, kind, optional in found]
+
+
+def _flat(cell: str) -> str:
+    """Without the backticks that stand in parentheses."""
+    return re.sub(r"\([^()]*\)", lambda comment: comment[0].replace("`", ""), cell)
+
+
+def shape(name: str) -> list[str]:
+    found = re.search(rf"{name} ?`\{{([^}}]+)\}}`", PAGE)
+    assert found is not None, name
+    kinds = TYPES | {
+        "status": union(MessageStatus if name == "- message:" else TurnStatus),
+        "message": "string",  # of an error
+    }
+    fields = [key.strip() for key in found[1].split(",")]
+    return [member(key.rstrip("?"), kinds[key.rstrip("?")], optional="?" in key) for key in fields]
+
+
+def parameter(kind: Any) -> str:
+    """A field of a call, as msgspec knows it."""
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return " | ".join(
+            parameter(each) for each in kind.types if not isinstance(each, msgspec.inspect.NoneType)
+        )
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return " | ".join(f'"{value}"' for value in kind.values)
+    return {msgspec.inspect.StrType: "string", msgspec.inspect.IntType: "number"}[type(kind)]
+
+
+def call(name: str, rows: dict[str, list[str]]) -> str:
+    info = msgspec.inspect.type_info(CALLS[name])
+    assert isinstance(info, msgspec.inspect.StructType)
+    fields = [
+        member(field.name, parameter(field.type), optional=not field.required)
+        for field in info.fields
+    ]
+    answer = rows[name][1]
+    same = re.match(r"as `([^`]+)`", answer)
+    members = told(rows[same[1]][1] if same else answer)
+    return member(name, f"{{\n    fields: {inline(fields)};\n    answer: {inline(members)};\n  }}")
+
+
+def wire() -> str:
+    rows = table("Calls")
+    feed = {
+        name: ["conversation_id: string", "cursor: string", *told(row[0])]
+        for name, row in table("The feed").items()
+    }
+    other = {name: told(row[0]) for name, row in table("Other events").items()}
+    codes = " | ".join(f'"{kind.code}"' for kind in errors.CallError.__subclasses__())
+    return "".join(
+        [
+            HEAD,
+            f'\nexport type ErrorCode = {codes} | "rate_limited";\n',
+            interface("WireError", shape("`error` is")),
+            interface("WireConversation", shape("- conversation:")),
+            interface("WireMessage", shape("- message:")),
+            interface("WireTurn", shape("- turn:")),
+            interface("WireRunning", shape(r"those queued or running:")),
+            interface("Calls", [call(name, rows) for name in rows]),
+            interface("FeedEvents", [member(name, inline(feed[name])) for name in feed]),
+            interface("OtherEvents", [member(name, inline(other[name])) for name in other]),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    WIRE.write_text(wire(), encoding="utf-8")

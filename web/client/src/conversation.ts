@@ -1,0 +1,326 @@
+// One conversation: on its feed while anybody here wants it, whatever happens to connections.
+//
+// On every connection: begin it on the server if it is new, open the feed after what is known, then
+// send what is unsent. What does not follow on what is known leads back to opening, with no cursor.
+// A connection that is lost ends all of that; the next one begins it anew.
+
+import { ask, call, tell, type Line } from "./calls.js";
+import { CallFailure } from "./errors.js";
+import { newId } from "./ids.js";
+import type { Outbox, Unsent } from "./outbox.js";
+import { Sender } from "./sender.js";
+import { Observable } from "./store.js";
+import {
+  EMPTY,
+  type FeedEvent,
+  firstPlace,
+  hasEarlier,
+  isOpen,
+  type Snapshot,
+  type Transcript,
+  withEvent,
+  withPage,
+  withSnapshot,
+} from "./transcript.js";
+import type { CallError, Conversation, ConversationState, IfBusy, MessageView } from "./types.js";
+import type { Calls, OtherEvents, WireConversation } from "./wire.js";
+
+export interface Surroundings {
+  line: Line;
+  outbox: Outbox;
+  /** What the server says of the conversation as a whole. */
+  onInfo(conversation: WireConversation): void;
+  onActivity(conversationId: string, at: string): void;
+}
+
+const HISTORY_PAGE = 50;
+
+export class LiveConversation implements Conversation {
+  readonly id: string;
+  readonly state: Observable<ConversationState>;
+  readonly #line: Line;
+  readonly #outbox: Outbox;
+  readonly #around: Surroundings;
+  readonly #sender: Sender;
+  #transcript: Transcript = EMPTY;
+  #isNew: boolean; // it has to be begun on the server
+  #opened = 0; // by how many
+  #isLive = false; // whether events follow on what is known
+  #opening: (() => void) | null = null; // ends the call that is under way
+  #removals = 0; // how often messages were taken away: a page read meanwhile may be out of date
+  readonly #removed = new Set<string>();
+  #earlier: Promise<void> | null = null;
+
+  constructor(id: string, around: Surroundings, isNew: boolean) {
+    this.id = id;
+    this.#around = around;
+    this.#line = around.line;
+    this.#outbox = around.outbox;
+    this.#isNew = isNew;
+    this.#sender = new Sender(id, around.line, around.outbox, {
+      onAccepted: (sent, answer) => this.#accepted(sent, answer),
+      onChange: (error) => {
+        this.#show({ error });
+        if (!error) this.#proceed();
+        this.#leaveIfUnwanted();
+      },
+    });
+    this.state = new Observable<ConversationState>({
+      ...{ status: isNew ? "new" : "loading", messages: [], answering: false },
+      ...{ hasEarlier: false, loadingEarlier: false, error: null },
+    });
+    this.#show();
+  }
+
+  open(): void {
+    this.#opened += 1;
+    this.#proceed();
+  }
+
+  close(): void {
+    this.#opened = Math.max(0, this.#opened - 1);
+    this.#leaveIfUnwanted();
+  }
+
+  send(content: string, { ifBusy = "queue" }: { ifBusy?: IfBusy } = {}): string {
+    const id = newId();
+    const at = new Date().toISOString();
+    const rest = { ifBusy, at, begins: this.#isNew, error: null, doubtful: false };
+    this.#outbox.add({ id, conversationId: this.id, content, ...rest });
+    this.#show();
+    this.#proceed();
+    return id;
+  }
+
+  retry(messageId: string): void {
+    this.#outbox.change(messageId, { error: null });
+    this.#show();
+    this.#proceed();
+  }
+
+  discard(messageId: string): void {
+    this.#sender.stop(messageId);
+    this.#outbox.remove(messageId);
+    this.#show();
+    this.#proceed();
+  }
+
+  async edit(messageId: string, content: string): Promise<void> {
+    const fields = { message_id: messageId, new_message_id: newId(), content };
+    await ask(this.#line, "message:edit", { conversation_id: this.id, ...fields });
+  }
+
+  async regenerate(turnId: string): Promise<void> {
+    const fields = { turn_id: turnId, new_turn_id: newId() };
+    await ask(this.#line, "turn:regenerate", { conversation_id: this.id, ...fields });
+  }
+
+  async stop(): Promise<void> {
+    const waitingFirst = (view: MessageView) => (view.status === "queued" ? 0 : 1);
+    const open = this.#transcript.views.filter(isOpen);
+    open.sort((a, b) => waitingFirst(a) - waitingFirst(b)); // or they would begin in between
+    await Promise.all(open.map(({ key }) => this.#stop(key)));
+  }
+
+  loadEarlier(): Promise<void> {
+    this.#earlier ??= this.#loadEarlier().finally(() => (this.#earlier = null));
+    return this.#earlier;
+  }
+
+  /** A connection stands. */
+  up(): void {
+    if (this.#sender.unsent.some(({ begins }) => begins)) this.#isNew = true;
+    this.#show();
+    this.#proceed();
+  }
+
+  down(): void {
+    this.#halt();
+  }
+
+  /** Another user is here. */
+  reset(): void {
+    this.#halt();
+    this.#transcript = EMPTY;
+    this.#show({ status: this.#isNew ? "new" : "loading", error: null });
+  }
+
+  deleted(): void {
+    this.#halt();
+    for (const { id } of this.#sender.unsent) this.#outbox.remove(id);
+    this.#transcript = EMPTY;
+    this.#isNew = false;
+    this.#show({ status: "missing", error: null });
+  }
+
+  event(event: FeedEvent): void {
+    if (!this.#isLive) return;
+    const next = withEvent(this.#transcript, event);
+    if (next === null) return this.#resync();
+    this.#transcript = next;
+    if (event.name === "message:removed") {
+      this.#removals += 1;
+      event.message_ids.forEach((id) => this.#removed.add(id));
+    }
+    if (event.name === "message:created") {
+      this.#around.onActivity(this.id, event.message.created_at);
+    }
+    this.#show();
+  }
+
+  /** Told on the way: what was known is out of date. */
+  snapshot(snapshot: OtherEvents["conversation:snapshot"]): void {
+    if (!this.#isWanted) return this.#leave();
+    this.#take(snapshot);
+    this.#goLive();
+  }
+
+  get #isWanted(): boolean {
+    return this.#opened > 0 || this.#sender.next !== undefined;
+  }
+
+  /** Whatever comes next, if anything can. */
+  #proceed(): void {
+    if (!this.#line.up || !this.#isWanted || this.#opening) return;
+    if (this.#isLive) this.#sender.proceed();
+    else if (!this.#isNew) this.#openFeed();
+    else if (this.#sender.next) this.#begin();
+  }
+
+  #begin(): void {
+    this.#calling("conversation:create", { conversation_id: this.id }, () => {
+      this.#isNew = false;
+      for (const { id } of this.#sender.unsent) this.#outbox.change(id, { begins: false });
+      this.#openFeed();
+    });
+  }
+
+  #openFeed(): void {
+    const fields = { conversation_id: this.id, after: this.#transcript.cursor ?? undefined };
+    this.#calling("conversation:open", fields, ({ conversation, messages, turns, cursor }) => {
+      // Without messages what was missed follows, as events with their cursors.
+      if (messages && turns) this.#take({ messages, turns, cursor });
+      this.#around.onInfo(conversation);
+      this.#goLive();
+    });
+  }
+
+  // One of the calls that lead onto the feed; they end with the connection.
+  #calling<N extends "conversation:create" | "conversation:open">(
+    name: N,
+    fields: Calls[N]["fields"],
+    then: (answer: Calls[N]["answer"]) => void,
+  ): void {
+    const done = (error: CallError | null, answer: Calls[N]["answer"]) => {
+      this.#opening = null;
+      if (error) this.#fail(error);
+      else then(answer);
+    };
+    const rules = {
+      again: ({ retryable }: CallError) => retryable,
+      onTrouble: (error: CallError) => this.#show({ error }),
+    };
+    this.#opening = call(this.#line, name, fields, done, rules);
+  }
+
+  #take(snapshot: Snapshot): void {
+    this.#transcript = withSnapshot(this.#transcript, snapshot);
+    this.#removals += 1;
+  }
+
+  #goLive(): void {
+    this.#isLive = true;
+    this.#show({ status: "ready", error: null });
+    this.#proceed();
+  }
+
+  /** There is a gap: what happens until the next snapshot is part of that. */
+  #resync(): void {
+    this.#isLive = false;
+    this.#sender.stop();
+    this.#transcript = { ...this.#transcript, cursor: null };
+    this.#proceed();
+  }
+
+  #fail(error: CallError): void {
+    for (const { id } of this.#sender.unsent) this.#outbox.change(id, { error });
+    if (error.code === "not_found") this.#transcript = EMPTY;
+    this.#show({ status: error.code === "not_found" ? "missing" : "failed", error });
+  }
+
+  #accepted({ id, doubtful }: Unsent, { message }: Calls["message:send"]["answer"]): void {
+    // Its event comes in a moment, and until then it should not be gone. A repeated answer is no
+    // news though: the feed has told it, and maybe that it was removed since.
+    if (doubtful || this.#removed.has(id)) return;
+    if (this.#transcript.views.some(({ key }) => key === id)) return;
+    const { cursor } = this.#transcript;
+    const event = { name: "message:created", message, conversation_id: this.id } as const;
+    const next = withEvent(this.#transcript, { ...event, cursor: cursor ?? "" });
+    if (next) this.#transcript = { ...next, cursor };
+  }
+
+  async #stop(turnId: string): Promise<void> {
+    try {
+      await ask(this.#line, "turn:stop", { conversation_id: this.id, turn_id: turnId });
+    } catch (error) {
+      // What was replaced meanwhile is stopped as well.
+      if (!(error instanceof CallFailure && error.code === "not_found")) throw error;
+    }
+  }
+
+  async #loadEarlier(): Promise<void> {
+    if (!hasEarlier(this.#transcript)) return;
+    this.#show({ loadingEarlier: true });
+    try {
+      for (;;) {
+        const removals = this.#removals;
+        const before = firstPlace(this.#transcript);
+        const fields = { conversation_id: this.id, before, limit: HISTORY_PAGE };
+        const page = await ask(this.#line, "conversation:history", fields);
+        if (removals !== this.#removals) continue; // it may have what is gone since
+        this.#transcript = withPage(this.#transcript, page);
+        return;
+      }
+    } finally {
+      this.#show({ loadingEarlier: false });
+    }
+  }
+
+  /** What is under way on this connection is over. */
+  #halt(): void {
+    this.#isLive = false;
+    this.#opening?.();
+    this.#opening = null;
+    this.#sender.stop();
+  }
+
+  #leaveIfUnwanted(): void {
+    if (this.#isWanted || !(this.#isLive || this.#opening)) return;
+    this.#halt();
+    this.#leave();
+  }
+
+  #leave(): void {
+    tell(this.#line, "conversation:close", { conversation_id: this.id });
+  }
+
+  #show(fields: Partial<ConversationState> = {}): void {
+    const { views } = this.#transcript;
+    const unsent = this.#sender.views;
+    const known = new Set(unsent.length ? views.map(({ key }) => key) : []);
+    const pending = unsent.filter(({ key }) => !known.has(key));
+    const before = this.state.get().messages;
+    this.state.update({
+      messages: pending.length ? likeBefore(before, [...views, ...pending]) : views,
+      answering: views.findLast(isOpen) !== undefined,
+      hasEarlier: hasEarlier(this.#transcript),
+      ...fields,
+    });
+  }
+}
+
+// The same object where nothing changed.
+function likeBefore<T>(before: readonly T[], all: readonly T[]): readonly T[] {
+  const isSame = all.length === before.length && all.every((each, at) => each === before[at]);
+  return isSame ? before : all;
+}

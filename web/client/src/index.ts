@@ -1,0 +1,3 @@
+export { connect } from "./client.js";
+export { CallFailure } from "./errors.js";
+export type * from "./types.js";

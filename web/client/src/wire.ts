@@ -1,0 +1,119 @@
+// The wire contract. Made from server/protocol.py and docs/protocol.md: don't edit this, run
+//   python -m tests.web.wire
+
+export const MAX_PACKET_BYTES = 1000000;
+
+export type ErrorCode = "invalid" | "unauthorized" | "not_found" | "conflict" | "busy" | "too_large" | "unavailable" | "internal" | "rate_limited";
+
+export interface WireError {
+  code: string;
+  message: string;
+  retryable: boolean;
+  field?: string;
+  retry_after?: number;
+}
+
+export interface WireConversation {
+  id: string;
+  title: string;
+  created_at: string;
+  updated_at: string;
+  message_count: number;
+}
+
+export interface WireMessage {
+  id: string;
+  conversation_id: string;
+  seq: number | null;
+  role: "user" | "assistant";
+  content: string;
+  status: "complete" | "interrupted" | "stopped";
+  turn_id: string;
+  created_at: string;
+}
+
+export interface WireTurn {
+  id: string;
+  conversation_id: string;
+  message_id: string;
+  status: "completed" | "failed" | "queued" | "running" | "stopped";
+  attempt: number;
+}
+
+export interface WireRunning {
+  id: string;
+  status: "completed" | "failed" | "queued" | "running" | "stopped";
+  attempt: number;
+  text: string;
+  next_index: number;
+}
+
+export interface Calls {
+  "conversation:create": {
+    fields: { conversation_id?: string; title?: string };
+    answer: { conversation: WireConversation };
+  };
+  "conversation:list": {
+    fields: { limit?: number; before?: string };
+    answer: { conversations: WireConversation[]; next: string | null };
+  };
+  "conversation:open": {
+    fields: { conversation_id: string; after?: string };
+    answer: { conversation: WireConversation; recovery: "replayed" | "snapshot"; cursor: string; messages?: WireMessage[]; turns?: WireRunning[] };
+  };
+  "conversation:history": {
+    fields: { conversation_id: string; before?: number; limit?: number };
+    answer: { messages: WireMessage[]; has_more: boolean };
+  };
+  "conversation:close": {
+    fields: { conversation_id: string };
+    answer: object;
+  };
+  "conversation:rename": {
+    fields: { conversation_id: string; title: string };
+    answer: { conversation: WireConversation };
+  };
+  "conversation:delete": {
+    fields: { conversation_id: string };
+    answer: object;
+  };
+  "message:send": {
+    fields: { message_id: string; content: string; conversation_id?: string; if_busy?: "interrupt" | "queue" | "reject" };
+    answer: { conversation_id: string; message: WireMessage; turn: WireTurn; durability: "permanent" | "spooled" };
+  };
+  "message:edit": {
+    fields: { conversation_id: string; message_id: string; new_message_id: string; content: string };
+    answer: { conversation_id: string; message: WireMessage; turn: WireTurn; durability: "permanent" | "spooled" };
+  };
+  "turn:stop": {
+    fields: { conversation_id: string; turn_id: string };
+    answer: { turn: WireTurn };
+  };
+  "turn:regenerate": {
+    fields: { conversation_id: string; turn_id: string; new_turn_id: string };
+    answer: { turn: WireTurn };
+  };
+}
+
+export interface FeedEvents {
+  "message:created": { conversation_id: string; cursor: string; message: WireMessage };
+  "message:stored": { conversation_id: string; cursor: string; message_id: string; seq: number | null };
+  "message:removed": { conversation_id: string; cursor: string; message_ids: string[] };
+  "turn:queued": { conversation_id: string; cursor: string; turn_id: string; message_id: string };
+  "turn:started": { conversation_id: string; cursor: string; turn_id: string; attempt: number; message_id: string };
+  "turn:delta": { conversation_id: string; cursor: string; turn_id: string; attempt: number; index: number; text: string };
+  "turn:completed": { conversation_id: string; cursor: string; turn_id: string; message: WireMessage; usage?: Record<string, unknown> };
+  "turn:stopped": { conversation_id: string; cursor: string; turn_id: string; message: WireMessage | null };
+  "turn:failed": { conversation_id: string; cursor: string; turn_id: string; error: WireError; message: WireMessage | null };
+}
+
+export interface OtherEvents {
+  session: { user_id: string; guest: boolean; token?: string; server: { version: string; limits: Record<string, number> } };
+  "session:expired": object;
+  "conversation:created": { conversation: WireConversation };
+  "conversation:updated": { conversation: WireConversation };
+  "conversation:deleted": { conversation_id: string };
+  "conversation:snapshot": { conversation_id: string; cursor: string; messages: WireMessage[]; turns: WireRunning[] };
+  "server:status": { memory: "redis" | "local"; store: "ok" | "down" };
+  "server:draining": { reconnect_in_ms: number };
+}

@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LiveConversation } from "../../dist/conversation.js";
+import { Kept } from "../../dist/kept.js";
+import { Outbox } from "../../dist/outbox.js";
+
+const at = "2026-01-01T00:00:00.000Z";
+const message = (id, seq, role = "user") => ({
+  ...{ id, conversation_id: "c", seq, role, content: id, status: "complete" },
+  ...{ turn_id: `t-${id}`, created_at: at },
+});
+
+/** A conversation on a connection whose calls the test answers. */
+function conversation(isNew = false) {
+  const calls = [];
+  const line = {
+    ...{ up: true, end: null },
+    emit: (name, fields, done) => calls.push({ name, fields, done }),
+    watch: () => () => {},
+  };
+  const outbox = new Outbox(new Kept(null));
+  const around = { line, outbox, onInfo() {}, onActivity() {} };
+  const chat = new LiveConversation("c", around, isNew);
+  return {
+    ...{ chat, line, outbox, calls },
+    answer(name, answer) {
+      const call = calls.shift();
+      assert.equal(call.name, name);
+      call.done({ ok: true, ...answer });
+      return call.fields;
+    },
+    refuse(name, code) {
+      const call = calls.shift();
+      assert.equal(call.name, name);
+      call.done({ ok: false, error: { code, message: code, retryable: false } });
+    },
+    event: (name, cursor, fields) => chat.event({ name, cursor, conversation_id: "c", ...fields }),
+    contents: () => chat.state.get().messages.map(({ content }) => content),
+  };
+}
+const snapshot = (cursor, messages = [], turns = []) => ({
+  ...{ recovery: "snapshot", conversation: {}, cursor, messages, turns },
+});
+const replayed = (cursor) => ({ recovery: "replayed", conversation: {}, cursor });
+const running = { id: "t-q", status: "running", attempt: 1, text: "", next_index: 0 };
+const delta = (index, text) => ({ turn_id: "t-q", attempt: 1, index, text });
+
+test("it comes back after the last event, not after what an answer said of the feed", () => {
+  const { chat, answer, event } = conversation();
+  chat.open();
+  const first = answer("conversation:open", snapshot("1", [message("q", 1)], [running]));
+  assert.equal(first.after, undefined);
+  event("turn:delta", "2", delta(0, "a"));
+  chat.down();
+  chat.up();
+  assert.equal(answer("conversation:open", replayed("9")).after, "2");
+  chat.down(); // before what was missed came
+  chat.up();
+  assert.equal(answer("conversation:open", replayed("9")).after, "2");
+  event("turn:delta", "3", delta(1, "b"));
+  assert.equal(chat.state.get().messages[1].content, "ab");
+});
+
+test("a gap leads to a snapshot; what comes before that is left out", () => {
+  const { chat, answer, event, contents } = conversation();
+  chat.open();
+  answer("conversation:open", snapshot("1", [message("q", 1)], [running]));
+  event("turn:delta", "2", delta(0, "a"));
+  event("turn:delta", "4", delta(2, "c"));
+  event("turn:delta", "5", delta(3, "d"));
+  assert.deepEqual(contents(), ["q", "a"]);
+  const turn = { ...running, text: "abcd", next_index: 4 };
+  const again = answer("conversation:open", snapshot("5", [message("q", 1)], [turn]));
+  assert.equal(again.after, undefined);
+  event("turn:delta", "6", delta(4, "e"));
+  assert.deepEqual(contents(), ["q", "abcde"]);
+});
+
+test("a new one begins with its first message, and is followed before that is sent", () => {
+  const { chat, calls, answer, contents } = conversation(true);
+  chat.open();
+  assert.equal(calls.length, 0);
+  const id = chat.send("Hello!");
+  assert.equal(chat.state.get().status, "new");
+  answer("conversation:create", { conversation: {} });
+  answer("conversation:open", snapshot("1"));
+  assert.equal(chat.state.get().status, "ready");
+  const fields = answer("message:send", { message: { ...message(id, 1), content: "Hello!" } });
+  assert.deepEqual(fields, {
+    ...{ message_id: id, content: "Hello!", conversation_id: "c", if_busy: "queue" },
+  });
+  assert.deepEqual(contents(), ["Hello!"]); // also before its event
+  assert.equal(calls.length, 0);
+});
+
+test("messages go out one after the other, and again with their ids on the next connection", () => {
+  const { chat, calls, answer, event, contents, outbox } = conversation();
+  chat.open();
+  answer("conversation:open", snapshot("1"));
+  const ids = [chat.send("a"), chat.send("b")];
+  assert.equal(calls.length, 1);
+  const { fields } = calls.shift();
+  chat.down(); // its answer is lost; but it was accepted, and an edit replaced it
+  chat.up();
+  answer("conversation:open", replayed("3"));
+  event("message:created", "2", { message: { ...message(ids[0], 1), content: "a" } });
+  assert.deepEqual(contents(), ["a", "b"]);
+  event("message:removed", "3", { message_ids: [ids[0]] });
+  assert.deepEqual(answer("message:send", { message: message(ids[0], 1) }), fields);
+  assert.deepEqual(contents(), ["b"]);
+  const second = answer("message:send", { message: { ...message(ids[1], 1), content: "b" } });
+  assert.equal(second.message_id, ids[1]);
+  assert.deepEqual(outbox.of("c"), []);
+});
+
+test("a page of history that was read while messages were taken away is read again", async () => {
+  const { chat, answer, event, contents } = conversation();
+  chat.open();
+  answer("conversation:open", snapshot("1", [message("d", 7)]));
+  const loaded = chat.loadEarlier();
+  event("message:removed", "2", { message_ids: ["c", "d"] });
+  event("message:created", "3", { message: message("c2", 5) });
+  answer("conversation:history", { messages: [message("b", 3), message("c", 5)], has_more: true });
+  await new Promise(setImmediate);
+  assert.equal(chat.state.get().loadingEarlier, true);
+  const page = { messages: [message("b", 3)], has_more: true };
+  assert.equal(answer("conversation:history", page).before, 5);
+  await loaded;
+  assert.deepEqual(contents(), ["b", "c2"]);
+  assert.equal(chat.state.get().loadingEarlier, false);
+});
+
+test("opened twice it is left at the second close, and goes on when opened again", () => {
+  const { chat, calls, answer } = conversation();
+  chat.open();
+  chat.open();
+  answer("conversation:open", snapshot("1", [message("a", 1)]));
+  chat.close();
+  assert.equal(calls.length, 0);
+  chat.close();
+  answer("conversation:close", {});
+  chat.open();
+  assert.equal(chat.state.get().status, "ready");
+  assert.equal(answer("conversation:open", replayed("1")).after, "1");
+});
+
+test("one that is missing says so, and sends nothing", () => {
+  const { chat, calls, refuse } = conversation();
+  chat.send("Hello!");
+  refuse("conversation:open", "not_found");
+  const { status, messages } = chat.state.get();
+  assert.equal(status, "missing");
+  assert.deepEqual([messages[0].status, messages[0].error.code], ["failed", "not_found"]);
+  assert.equal(calls.length, 0);
+});

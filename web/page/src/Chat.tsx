@@ -1,0 +1,151 @@
+import { useEffect, useRef, useState } from "react";
+import type { ChatClient, Conversation } from "mnemosio-client";
+import { addressOf } from "./address.ts";
+import { Composer } from "./Composer.tsx";
+import { messageOf } from "./errors.ts";
+import { Icon } from "./Icon.tsx";
+import { Spoken } from "./Spoken.tsx";
+import { Transcript, type TranscriptHandle } from "./Transcript.tsx";
+import { useStore } from "./useStore.ts";
+import { noticeOf } from "./words.ts";
+
+interface Props {
+  client: ChatClient;
+  conversation: Conversation;
+  isNew: boolean;
+  title: string;
+  onBegin: () => void;
+  menuOpen: boolean;
+  onMenu: () => void;
+}
+
+export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, onMenu }: Props) {
+  const state = useStore(conversation.state);
+  const connection = useStore(client.connection);
+  const waited = useWaited(connection.status !== "connected");
+  const transcript = useRef<TranscriptHandle>(null);
+  const [wrong, setWrong] = useState("");
+  const notice = noticeOf(connection, waited);
+
+  useEffect(() => {
+    conversation.open();
+    return () => conversation.close();
+  }, [conversation]);
+
+  async function attempt(work: () => Promise<void>) {
+    setWrong("");
+    try {
+      await work();
+    } catch (reason) {
+      setWrong(messageOf(reason));
+    }
+  }
+  const stop = () => void attempt(() => conversation.stop());
+
+  useEffect(() => {
+    if (!state.answering) return;
+    const asked = (event: KeyboardEvent) => {
+      if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing) stop();
+    };
+    window.addEventListener("keydown", asked);
+    return () => window.removeEventListener("keydown", asked);
+  });
+
+  const isEmpty = state.messages.length === 0;
+  const isGone = !isNew && (state.status === "missing" || (state.status === "failed" && isEmpty));
+
+  return (
+    <main className="chat">
+      <header>
+        <button
+          type="button"
+          className="menu plain"
+          aria-label="Your chats"
+          aria-expanded={menuOpen}
+          onClick={onMenu}
+        >
+          <Icon name="menu" />
+        </button>
+        <h1 dir="auto">{isNew ? <span className="heard">New conversation</span> : title}</h1>
+      </header>
+
+      {isGone ? (
+        <div className="welcome">
+          <h2>{state.status === "missing" ? "This conversation is not here" : "This can’t be shown now"}</h2>
+          <p>
+            {state.status === "missing"
+              ? "It was deleted, or it is somebody else’s."
+              : (state.error?.message ?? "Try again in a moment.")}
+          </p>
+          <a className="button" href={addressOf(null)}>
+            Begin a new one
+          </a>
+        </div>
+      ) : isEmpty && (isNew || state.status === "new" || state.status === "ready") ? (
+        <div className="welcome">
+          <h2>What is on your mind?</h2>
+          <p>Everything you talk about here is remembered: reload, come back tomorrow, and go on.</p>
+        </div>
+      ) : isEmpty ? (
+        <div className="welcome" aria-busy="true">
+          <p>{waited ? "" : "Loading …"}</p>
+        </div>
+      ) : (
+        <Transcript
+          ref={transcript}
+          conversation={conversation}
+          state={state}
+          online={connection.status === "connected"}
+          onAttempt={attempt}
+        />
+      )}
+
+      <div className="foot">
+        {wrong && (
+          <p role="alert" className="notice" data-tone="warning">
+            {wrong}
+            <button type="button" className="plain" aria-label="Dismiss" onClick={() => setWrong("")}>
+              <Icon name="close" />
+            </button>
+          </p>
+        )}
+        <div role="status">
+          {notice && (
+            <p className="notice" data-tone={notice.tone}>
+              {notice.text}
+            </p>
+          )}
+        </div>
+        {!isGone && (
+          <Composer
+            draftKey={isNew ? null : conversation.id}
+            answering={state.answering}
+            maxChars={connection.limits.message_chars ?? 0}
+            onSend={(text) => {
+              setWrong("");
+              conversation.send(text);
+              transcript.current?.toEnd();
+              onBegin();
+            }}
+            onStop={stop}
+          />
+        )}
+      </div>
+      <Spoken state={state} />
+    </main>
+  );
+}
+
+/** Whether this has been so for a moment: what is over at once is not worth a word. */
+function useWaited(waiting: boolean, ms = 700): boolean {
+  const [waited, setWaited] = useState(false);
+  useEffect(() => {
+    if (!waiting) return;
+    const timer = setTimeout(() => setWaited(true), ms);
+    return () => {
+      clearTimeout(timer);
+      setWaited(false);
+    };
+  }, [waiting, ms]);
+  return waiting && waited;
+}

@@ -1,0 +1,116 @@
+import { useState } from "react";
+import type { ChatClient, ConversationInfo } from "mnemosio-client";
+import { addressOf, go } from "./address.ts";
+import { focusBox } from "./focus.ts";
+import icon from "./icon.svg";
+import { Icon } from "./Icon.tsx";
+import { Listed } from "./Listed.tsx";
+import { useStore } from "./useStore.ts";
+import { shown } from "./words.ts";
+
+interface Props {
+  client: ChatClient;
+  openId: string | null;
+  onLeave: () => void;
+}
+
+export function Sidebar({ client, openId, onLeave }: Props) {
+  const list = useStore(client.conversations);
+  const { status } = useStore(client.connection);
+  const [sought, setSought] = useState("");
+  const found = list.items.filter((each) => matches(each, sought));
+
+  return (
+    <nav className="side" aria-label="Your chats">
+      <p className="brand">
+        <img src={icon} alt="" width="26" height="26" /> Mnemosio
+      </p>
+      <a
+        className="new"
+        href={addressOf(null)}
+        onClick={() => {
+          onLeave();
+          focusBox();
+        }}
+      >
+        <Icon name="add" /> New conversation
+      </a>
+      <label className="search">
+        <Icon name="search" />
+        <input
+          type="search"
+          aria-label="Search your chats"
+          placeholder="Search"
+          value={sought}
+          onChange={(event) => setSought(event.target.value)}
+          onKeyDown={(event) => event.key === "Escape" && setSought("")}
+        />
+      </label>
+      <div className="listed">
+        {groups(found).map(([when, items]) => (
+          <section key={when} aria-label={when}>
+            <h2>{when}</h2>
+            <ul>
+              {items.map((each) => (
+                <Listed
+                  key={each.id}
+                  info={each}
+                  isOpen={each.id === openId}
+                  onOpen={onLeave}
+                  onRename={(title) => client.rename(each.id, title)}
+                  onDelete={async () => {
+                    if (each.id === openId) go(null, { replace: true });
+                    focusBox();
+                    await client.remove(each.id);
+                  }}
+                />
+              ))}
+            </ul>
+          </section>
+        ))}
+        {sought && !found.length && <p className="quiet">Nothing found by that title.</p>}
+        {status === "connected" && !sought && !list.items.length && !list.loading && !list.error && (
+          <p className="quiet">What you talk about is kept here.</p>
+        )}
+        {list.error && <p className="quiet">{list.error.message}</p>}
+        {list.hasMore && (
+          <button
+            type="button"
+            className="more"
+            disabled={list.loading}
+            onClick={() => void client.loadMore().catch(() => undefined)}
+          >
+            {list.loading ? "Loading …" : sought ? "Search further back" : "Show more"}
+          </button>
+        )}
+      </div>
+    </nav>
+  );
+}
+
+const folded = (text: string) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+function matches({ title }: ConversationInfo, sought: string): boolean {
+  const text = folded(shown(title));
+  return folded(sought).split(/\s+/).every((word) => text.includes(word));
+}
+
+const DAY = 24 * 60 * 60 * 1000;
+
+function groups(items: readonly ConversationInfo[]): [string, ConversationInfo[]][] {
+  const midnight = new Date().setHours(0, 0, 0, 0);
+  const found = new Map<string, ConversationInfo[]>();
+  for (const item of items) {
+    const at = Date.parse(item.updatedAt);
+    const when =
+      at >= midnight
+        ? "Today"
+        : at >= midnight - DAY
+          ? "Yesterday"
+          : at >= midnight - 7 * DAY
+            ? "The last seven days"
+            : "Earlier";
+    found.set(when, [...(found.get(when) ?? []), item]);
+  }
+  return [...found];
+}

@@ -138,7 +138,7 @@ def wire() -> str:
     return "".join(
         [
             HEAD,
-            f'\nexport type ErrorCode = {codes} | "rate_limited";\n',
+            f"\nexport type ErrorCode = {codes};\n",
             interface("WireError", shape("`error` is")),
             interface("WireConversation", shape("- conversation:")),
             interface("WireMessage", shape("- message:")),

@@ -3,7 +3,7 @@
 
 export const MAX_PACKET_BYTES = 1000000;
 
-export type ErrorCode = "invalid" | "unauthorized" | "not_found" | "conflict" | "busy" | "too_large" | "unavailable" | "internal" | "rate_limited";
+export type ErrorCode = "invalid" | "unauthorized" | "not_found" | "conflict" | "busy" | "too_large" | "rate_limited" | "unavailable" | "internal";
 
 export interface WireError {
   code: string;

@@ -261,9 +261,9 @@ def in_force(
 
 
 def stop_signal(*, is_worker: bool) -> asyncio.Event:
-    """Set by SIGTERM or SIGINT. A second one ends the process where it stands, but not a worker:
-    it may come from a service manager, which signals all, and from the supervisor for the same
-    reason. That one kills its workers when it is asked twice."""
+    """Set by SIGTERM, SIGINT or SIGHUP. A second one ends the process where it stands, but not a
+    worker: it may come from a service manager, which signals all, and from the supervisor for the
+    same reason. That one kills its workers when it is asked twice."""
     stop = asyncio.Event()
 
     def asked(number: int) -> None:
@@ -271,7 +271,10 @@ def stop_signal(*, is_worker: bool) -> asyncio.Event:
             os._exit(128 + number)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, asked, number)
     return stop
 

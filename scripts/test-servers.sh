@@ -86,7 +86,8 @@ get_node() {
 }
 
 get_browser() {
-  type -P chromium chromium-browser google-chrome >/dev/null || apt_install chromium ||
+  type -P chromium >/dev/null || type -P chromium-browser >/dev/null ||
+    type -P google-chrome >/dev/null || apt_install chromium ||
     without "Without Chromium the tests of the chat page can't run."
 }
 

@@ -17,7 +17,7 @@ from server.deletion import Deletion
 from server.edge.connections import Connection, Connections
 from server.edge.rates import Rates
 from server.edge.transport import Reply
-from server.errors import Away, Internal, Invalid, Missing, as_call_error
+from server.errors import Away, CallError, Internal, Invalid, Missing, RateLimited, as_call_error
 from server.feed.feeds import Feeds
 from server.feed.following import Opening
 from server.turns.acceptance import Acceptance, Accepted, Place, first_conversation_id
@@ -29,8 +29,10 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Connection, tuple[Any, ...]], Awaitable[Reply]]
 
-# What these cost is taken once it is known that they are new (``turns/toll.py``).
+# What these cost is taken once it is known that they are new (``turns/toll.py``); or that they are
+# no repeated calls, by what is wrong with them.
 PAID_WHEN_NEW = ("message:send", "message:edit", "turn:regenerate")
+NEVER_ACCEPTED = ("invalid", "too_large", "conflict")
 
 
 class Calls:
@@ -81,11 +83,11 @@ class Calls:
 
     async def dispatch(self, sid: str, name: Any, arguments: tuple[Any, ...]) -> Reply:
         """Answer one call. Whatever goes wrong becomes an error of the contract, here."""
+        connection = self._connections.get(sid)
         try:
-            connection = self._connections.get(sid)
             handler = self._handlers.get(name) if isinstance(name, str) else None
             if connection is not None:
-                # Under a lock, also for those that pay later: or one would overtake another here.
+                # Those that pay later take the lock only to overtake nobody here.
                 async with connection.paying:
                     if name not in PAID_WHEN_NEW:
                         await self._rates.take(connection.user_id, "calls")
@@ -97,10 +99,21 @@ class Calls:
             return answer
         except Exception as error:
             mapped = as_call_error(error)
+            call = self.known(name)
+            if connection is not None and call in PAID_WHEN_NEW and mapped.code in NEVER_ACCEPTED:
+                mapped = await self._pay_for_nothing(connection, mapped)
             if isinstance(mapped, Internal):
-                log.error("A call failed.", extra={"action": "call", "call": name}, exc_info=error)
-            self.answered[self.known(name), mapped.code] += 1
+                log.error("A call failed.", extra={"action": "call", "call": call}, exc_info=error)
+            self.answered[call, mapped.code] += 1
             return Reply({"ok": False, "error": mapped.shape()})
+
+    async def _pay_for_nothing(self, connection: Connection, error: CallError) -> CallError:
+        """A call that has not paid, as nothing was done about it: what it is answered."""
+        try:
+            await self._rates.take(connection.user_id, "calls")
+        except RateLimited as limited:
+            return limited
+        return error
 
     def known(self, name: Any) -> str:
         """The name of a call, or "unknown": of what clients make up there is no end."""

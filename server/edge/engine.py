@@ -74,6 +74,9 @@ class Session(async_socket.AsyncSocket):  # type: ignore[misc]
     calls = 0
     """How many of its calls are being worked on."""
 
+    connects = 0
+    """How often it has said CONNECT."""
+
     deadline: asyncio.TimerHandle | None = None
     """Ends it, whatever the client does."""
 
@@ -179,7 +182,8 @@ class Session(async_socket.AsyncSocket):  # type: ignore[misc]
             raise exceptions.QueueEmpty() from None
 
     async def _lot(self) -> list[packet.Packet]:
-        """The next packets to send; none at the end."""
+        """The next packets to send; none at the end, which everybody hears who waits or comes: two
+        polls, or a poll and the writer of the websocket that an upgrade has brought."""
         packets = [await self.queue.get()]
         lot = size(packets[0])
         while packets[-1] is not None and lot < LOT_BYTES and not self.queue.empty():
@@ -187,8 +191,7 @@ class Session(async_socket.AsyncSocket):  # type: ignore[misc]
             lot += size(packets[-1])
         if packets[-1] is None:
             packets.pop()
-            if packets:
-                self.queue.put_nowait(None)
+            self.queue.put_nowait(None)
         return packets
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
@@ -218,6 +221,7 @@ class Session(async_socket.AsyncSocket):  # type: ignore[misc]
             await asyncio.wait([writing], timeout=2 * CLOSE_TIMEOUT)
             if ws.wire is not None:
                 ws.wire.abort()
+            writing.cancel()
             await asyncio.wait([writing])
 
     async def _upgraded_to(self, ws: PlainWebSocket) -> bool:

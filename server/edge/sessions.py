@@ -86,7 +86,8 @@ class Sessions:
     def connected(self, sid: str) -> None:
         """The client has its CONNECT answer: from here events reach it, ``session`` first."""
         entry = self._connecting.pop(sid, None)
-        if entry is None:
+        if entry is None:  # nobody has looked at who it is
+            self._drop(sid)
             return
         connection, caller = entry
         self._connections.add(connection)
@@ -116,10 +117,15 @@ class Sessions:
 
     def _expire(self, connection: Connection) -> None:
         self._connections.tell(connection, "session:expired", {})
+        # From now on its calls are nobody's, however long it takes to hear that.
+        self._left(connection.sid, "expired")
         self._drop(connection.sid)
 
     async def disconnected(self, sid: str, reason: str) -> None:
         self._connecting.pop(sid, None)
+        self._left(sid, reason)
+
+    def _left(self, sid: str, reason: str) -> None:
         connection = self._connections.remove(sid)
         if connection is None:
             return

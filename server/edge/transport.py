@@ -48,6 +48,9 @@ library_log.addFilter(lambda record: record.exc_info is not None)
 # Binary parts that a packet may announce. No call has any.
 MAX_ATTACHMENTS = 8
 
+# Of one session. A stock client needs one; each costs looking at a token.
+MAX_CONNECTS = 10
+
 CLIENT_PACKETS = (
     socketio_packet.CONNECT,
     socketio_packet.DISCONNECT,
@@ -219,6 +222,13 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None:
             return  # a second CONNECT on the same socket
+        session = self.eio.sockets.get(eio_sid)
+        if session is None:
+            return
+        session.connects += 1
+        if session.connects > MAX_CONNECTS:
+            session.end()
+            return
         if namespace not in (None, "/"):
             await super()._handle_connect(eio_sid, namespace, data)  # refused: there is no other
             return
@@ -226,10 +236,9 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
             await super()._handle_connect(eio_sid, namespace, data)
         finally:
             sid = self.manager.sid_from_eio_sid(eio_sid, "/")
-            session = self.eio.sockets.get(eio_sid)
             if sid is not None:
                 connected = self.manager.is_connected(sid, "/")
-                if session is None or session.closed or not connected:
+                if session.closed or not connected:
                     await self.manager.disconnect(sid, "/", ignore_queue=True)
                     sid = None
         if sid is None:

@@ -95,6 +95,12 @@ class Check:
         try:
             async with limit:
                 answer = await self._answer(caller)
+        except asyncio.CancelledError:
+            # The check's own, unless it is this connection that ends: nobody may get in by it.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            log.error("AUTH_CHECK was cancelled.", extra={"action": "auth_check"})
+            raise Away(NO_ANSWER) from None
         except Exception as error:
             if limit.expired():
                 log.error("AUTH_CHECK takes too long.", extra={"action": "auth_check"})
@@ -142,7 +148,11 @@ class Check:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(ended, value, error)
 
-        threading.Thread(target=run, name="auth check", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="auth check", daemon=True).start()
+        except BaseException:
+            self._threads.release()
+            raise
         return await answer
 
 

@@ -147,8 +147,8 @@ def of_turns(answering: Answering) -> Iterator[Metric]:
     yield gauge("turns_running", "Answers in the making here.", answering.running)
     yield gauge(
         "turns_waiting",
-        "Messages accepted here whose answer has not begun: their conversation answers another, "
-        "or this server has no room.",
+        "Messages accepted here whose conversation answers another, and conversations whose next "
+        "answer waits for room here.",
         answering.waiting,
     )
     yield by("outcome", "turns", "Turns that ended here, by their outcome.", counts.outcomes)

@@ -183,9 +183,10 @@ class CollectedTraces(Traces):
         return CollectedSpan(span)
 
     def brought(self, turn_id: str) -> None:
-        span = trace.get_current_span()
-        if span.is_recording():
-            self._brought[turn_id] = span.get_span_context()
+        # Also of a call that is not recorded: then its turn is not, either.
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            self._brought[turn_id] = context
             if len(self._brought) > MAX_BROUGHT:
                 self._brought.popitem(last=False)
 

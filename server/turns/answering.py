@@ -112,8 +112,8 @@ class Answering:
 
     @property
     def waiting(self) -> int:
-        """Accepted here, and not begun yet."""
-        return len(self._waiting)
+        """Accepted here, and not begun yet; and conversations that wait for room here."""
+        return len(self._waiting) + len(self._ready)
 
     @property
     def has_room(self) -> bool:

@@ -25,7 +25,7 @@ class TurnCounts:
         self.taken_over = 0
         """How many were another server's before, or an earlier life's."""
         self.deltas = 0
-        self.tokens: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter(input=0, output=0)
         """"input" and "output", as far as providers tell."""
         self.first_token = Histogram(WAITING_SECONDS)
         """Seconds from a run's beginning to its first piece; and below, to its end."""

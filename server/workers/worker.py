@@ -51,8 +51,7 @@ class Worker:
     async def _listen(self) -> None:
         async for message in self._channel.messages():
             if "measure" in message:
-                text = self.measures().decode()
-                self._channel.send(measured=message["measure"], text=text)
+                self._channel.send(measured=message["measure"], text=self._measured())
             elif "gathered" in message:
                 asked = self._asked.pop(message["gathered"], None)
                 if asked is not None and not asked.done():
@@ -62,6 +61,13 @@ class Worker:
         if not self.leaving:
             log.warning("The supervisor is gone: this worker ends, too.")
         self._drain()
+
+    def _measured(self) -> str:
+        try:
+            return self.measures().decode()
+        except Exception:  # the line must outlive it
+            log.exception("This worker can't be measured.")
+            return ""
 
     def _drain(self) -> None:
         self.leaving = True

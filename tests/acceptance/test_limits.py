@@ -38,6 +38,19 @@ def is_limited(answer: dict[str, Any], longest: float) -> float:
     return float(error["retry_after"])
 
 
+async def made_later(
+    tab: Client, name: str, call: dict[str, Any], answer: dict[str, Any], longest: float
+) -> dict[str, Any]:
+    """Its answer, when it is made again after as long as it was told to wait. One that was on its
+    way meanwhile may have come first, so it may have to wait once more."""
+    for _ in range(3):
+        await asyncio.sleep(is_limited(answer, longest))
+        answer = await tab.call(name, call)
+        if answer["ok"]:
+            return answer
+    raise AssertionError(answer)
+
+
 class UsedUp(NamedTuple):
     count: int
     """How often the call was made before it was refused."""
@@ -148,10 +161,12 @@ async def test_a_users_calls_and_messages_are_limited_on_all_servers_together(
         await use_up("conversation:close", nobodys, there)
         for name in ("conversation:open", "no such call"):
             await use_up(name, nobodys, here)
+        # Nor what is wrong: not by sending what never could be accepted, either.
+        for wrong in ({}, sending | {"content": "something else"}):
+            await use_up("message:send", wrong, here)
         await are_free(here, there)
         last = await use_up("conversation:list", {}, here)
-        await asyncio.sleep(is_limited(last.answer, CALL_SECONDS))
-        await here.ok("conversation:list")
+        await made_later(here, "conversation:list", {}, last.answer, CALL_SECONDS)
         async with Client(apps[0].url) as somebody_else:
             await somebody_else.ask("and I?")
 
@@ -161,8 +176,7 @@ async def test_a_users_calls_and_messages_are_limited_on_all_servers_together(
         is_limited(last.answer, CALL_SECONDS)
         await are_free(here, there)
         last = await use_up("message:send", more, here, key="message_id")
-        await asyncio.sleep(is_limited(last.answer, MESSAGE_SECONDS))
-        await here.ok("message:send", **last.call)
+        await made_later(here, "message:send", last.call, last.answer, MESSAGE_SECONDS)
 
 
 async def test_a_connections_calls_keep_their_order_though_each_is_counted_first(

@@ -210,16 +210,15 @@ async def test_a_polling_client_with_enough_under_way_waits_for_its_next_post() 
         assert len(await hear(http, url, 5)) == 5
 
 
-async def test_who_asks_and_asks_and_reads_nothing_is_cut_off_whatever_it_asks() -> None:
-    long = "x" * 2000  # both are answered with it
-    for what in (f"40/{long},", f'421["{long}"]'):
-        async with serving(outbox_bytes=100_000) as served, raw(served) as socket:
-            await socket.send_str("40")
-            with suppress(ConnectionError):
-                for _ in range(100_000):
-                    await socket.send_str(what)
-            assert served.transport.slow_readers == 1
-            await nothing_is_left(served)
+async def test_who_asks_and_asks_and_reads_nothing_is_cut_off() -> None:
+    asking = f'421["{"x" * 2000}"]'  # it is answered with that
+    async with serving(outbox_bytes=100_000) as served, raw(served) as socket:
+        await socket.send_str("40")
+        with suppress(ConnectionError):
+            for _ in range(100_000):
+                await socket.send_str(asking)
+        assert served.transport.slow_readers == 1
+        await nothing_is_left(served)
 
 
 # All of it, again and again
@@ -261,11 +260,35 @@ async def test_connections_of_all_kinds_leave_nothing() -> None:
             await post(http, url, "40")
             await post(http, url, "1")
 
+    async def twice_polled(served: Served) -> None:
+        """Two polls at once, then an upgrade: the end must reach whoever still waits for it."""
+        async with polling(served) as (http, url):
+            polls = [asyncio.create_task(http.get(url)) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            async with http.ws_connect(url.replace("polling", "websocket")) as socket:
+                await socket.send_str("2probe")
+                assert await socket.receive_str() == "3probe"
+                await socket.send_str("5")
+                await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(polls)
+
     kinds: list[Callable[[Served], Awaitable[None]]] = [
-        *(never, halfway, refused, binary, calling, aborted, polled)
+        *(never, halfway, refused, binary, calling, aborted, polled, twice_polled)
     ]
     async with serving() as served:
         for _ in range(5):
             await asyncio.gather(*(kind(served) for kind in kinds * 3))
         await nothing_is_left(served)
         assert len(served.left) == len(served.sids)
+        assert await served.transport.eio.tasks.settle(3), "nobody waits for what will not come"
+
+
+async def test_a_client_that_says_connect_again_and_again_is_ended() -> None:
+    """Each costs looking at a token."""
+    async with serving() as served, raw(served) as socket:
+        for _ in range(30):
+            await socket.send_str("40")
+            await socket.send_str("41")
+        await hung_up(socket)
+        assert len(served.sids) == 10
+        await nothing_is_left(served)

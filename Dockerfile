@@ -2,7 +2,7 @@
 FROM node:22-slim AS page
 COPY web /web
 WORKDIR /web/page
-RUN npm ci --ignore-scripts && npm run build
+RUN npm ci --ignore-scripts --include=dev && npm run build
 
 FROM python:3.11-slim
 

@@ -9,7 +9,7 @@ help:  ## Show these lines
 
 setup:  ## Install what the server needs into .venv, and build the chat page (what has changed)
 	@scripts/setup.sh requirements.txt
-	@scripts/build-page.sh
+	@CI= scripts/build-page.sh
 
 run: setup  ## Start the server; its first lines say where
 	@exec .venv/bin/python main.py
@@ -17,7 +17,7 @@ run: setup  ## Start the server; its first lines say where
 test:  ## Install what the tests need and run them all; ARGS="tests/server -k guest" picks some
 	@scripts/setup.sh requirements-dev.txt
 	@scripts/test-servers.sh
-	@scripts/build-page.sh
+	@scripts/build-page.sh --with-packages
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest $(if $(ARGS),$(ARGS),$(WORKERS))
 
 test-long:  ## The tests that take minutes: the same faults with the times that are set by default

@@ -12,12 +12,13 @@ sum_of_sources() {
     -exec cksum {} + | LC_ALL=C sort | cksum
 }
 
-# Sets npm, to Node's on the PATH or to the one that scripts/test-servers.sh has put into .venv.
+# Sets npm, to that of the first Node that is new enough: on the PATH, or the one that
+# scripts/test-servers.sh has put into .venv.
 find_npm() {
   local bundled
-  if type -P node >/dev/null && type -P npm >/dev/null; then
+  if type -P npm >/dev/null && is_new_enough node; then
     npm=(npm)
-  elif [ -x .venv/bin/node ]; then
+  elif is_new_enough .venv/bin/node; then
     bundled=$(dirname "$(dirname "$(readlink -f .venv/bin/node)")")
     PATH=$PWD/.venv/bin:$PATH
     npm=(node "$bundled/lib/node_modules/npm/bin/npm-cli.js")
@@ -26,24 +27,27 @@ find_npm() {
   fi
 }
 
+is_new_enough() {
+  "$1" -e 'const [a, b] = process.versions.node.split(".").map(Number);
+           process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
+}
+
 build() {
   cd $page
-  # Without scripts: none of the packages needs one, and none should run here.
+  # Without scripts: none of the packages needs one, and none should run here. Without a network it
+  # is to fail soon, as the server runs without the page.
   cmp -s package-lock.json node_modules/installed.json ||
-    { "${npm[@]}" ci --ignore-scripts --no-audit --no-fund --loglevel=error &&
-      cp package-lock.json node_modules/installed.json; } || return 1
-  "${npm[@]}" run --silent build -- --logLevel warn
+    "${npm[@]}" ci --ignore-scripts --include=dev --prefer-offline --no-audit --no-fund \
+      --loglevel=error --fetch-retries=1 --fetch-timeout=20000 || return 1
+  "${npm[@]}" run --silent build -- --logLevel warn && cp package-lock.json node_modules/installed.json
 }
 
 wanted=$(sum_of_sources)
-[ "$wanted" != "$(cat $built_from 2>/dev/null)" ] || exit 0
+is_built() { [ "$wanted" = "$(cat $built_from 2>/dev/null)" ]; }
+# The tests need what it is made with, too.
+if is_built && { [ "${1:-}" != --with-packages ] || [ -d $page/node_modules ]; }; then exit 0; fi
 if ! find_npm; then
-  without "Without Node.js the server runs, but has no chat page at /."
-  exit 0
-fi
-if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number);
-              process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; then
-  without "The chat page is not built: that needs Node.js 20.19 or newer, and this is $(node -v)."
+  without "Without Node.js 20.19 or newer the server runs, but has no chat page at /."
   exit 0
 fi
 say "Building the chat page; the first time takes about ten seconds …"

@@ -112,7 +112,7 @@ async def run(*, seconds: float, idle: int, chatting: int, pause: float) -> int:
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-"))
         redis = stack.enter_context(RedisServer())
-        # SQLite's page cache would go on filling, by about a kilobyte a turn, for longer than this.
+        # With the embedded store it grows by about a kilobyte a turn, for longer than this.
         mongod = stack.enter_context(Mongod(Path(folder)))
         provider = Provider()
         await provider.start()

@@ -106,6 +106,11 @@ class Tab:
     def chats(self) -> Locator:
         return self.page.get_by_role("navigation", name="Your chats")
 
+    @property
+    def spoken(self) -> Locator:
+        """What a screen reader is told."""
+        return self.page.locator(".heard[role=status]")
+
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)
 

@@ -131,7 +131,7 @@ async def open_tab(built_client: Path, tmp_path: Path) -> AsyncIterator[OpenTab]
 
         async def open_one(url: str, browser: str = "browser", **options: Any) -> Tab:
             process = await asyncio.create_subprocess_exec(
-                *(require_node(SOURCE), "puppet.js", url, tmp_path / f"{browser}.json"),
+                *(require_node(SOURCE), "puppet.js", url, tmp_path / browser),
                 json.dumps(options),
                 cwd=built_client / "test",
                 stdin=asyncio.subprocess.PIPE,

@@ -40,6 +40,10 @@ TSCONFIG = """{"include": ["chat.tsx"], "compilerOptions": {
 "jsx": "react-jsx", "types": [], "strict": true, "noEmit": true, "skipLibCheck": true}}"""
 
 
+def test_nothing_leads_out_of_the_package() -> None:
+    assert "](" not in README.replace("](http", "")  # npm shows it without the repository
+
+
 def example(language: str) -> str:
     [code] = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert ADDRESS in code
@@ -116,6 +120,7 @@ async def test_the_browser_example_works_as_printed(
     assert len(code.splitlines()) <= 10
     (site / "index.html").write_text(f"<!doctype html>\n{code}")
     async with browsed(start_app, provider, site) as page:
+        await page.keyboard.type("  \n")  # nothing is sent
         await page.keyboard.type("Hello!\n")
         await expect(page.locator("pre")).to_have_text("user: Hello!\nassistant: echo: Hello!")
         await expect(page.get_by_role("textbox")).to_have_value("")
@@ -135,6 +140,9 @@ async def test_the_react_example_works_as_printed(
     async with browsed(start_app, provider, site) as page:
         lines = page.locator("p")
         await expect(lines).to_have_text(["connected"])
+        await page.get_by_role("textbox", name="Message").fill("  ")
+        await page.get_by_role("button", name="Send").click()  # nothing is sent
+        await expect(page.get_by_role("textbox")).to_have_value("")
         await page.get_by_role("textbox", name="Message").fill("Count.")
         await page.get_by_role("button", name="Send").click()
         await expect(lines).to_have_text(["connected", "user: Count.", "assistant: one "])

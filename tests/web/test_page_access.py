@@ -83,12 +83,25 @@ async def test_nothing_serious_is_found_by_axe_and_pictures_are_made(
 
 async def test_a_screen_reader_hears_sentences(world: World, new_tab: OpenTab) -> None:
     tab = await new_tab()
-    spoken = tab.page.locator(".heard[role=status]")
     gate = world.answer_held("One **sentence**. Half of", " another.")
     await tab.say("Speak.")
-    await expect(spoken).to_have_text("One sentence.")
+    await expect(tab.spoken).to_have_text("One sentence.")
     gate.set()
-    await expect(spoken).to_have_text("Half of another.")
+    await expect(tab.spoken).to_have_text("Half of another.")
+
+
+async def test_a_screen_reader_hears_one_answer_after_the_other(
+    world: World, new_tab: OpenTab
+) -> None:
+    tab = await new_tab()
+    gate = world.answer_held("One **sentence**. Half of", " another.")
+    await tab.say("Speak.")
+    await expect(tab.spoken).to_have_text("One sentence.")
+    await tab.say("Go on.")
+    await expect(tab.answers).to_have_count(2)
+    gate.set()
+    await expect(tab.spoken).to_have_text("Half of another.")
+    await expect(tab.spoken).to_have_text("One sentence. Half of another.")
 
 
 async def test_all_of_it_is_reached_by_keyboard(new_tab: OpenTab) -> None:
@@ -114,9 +127,17 @@ async def test_a_phone_has_its_list_in_a_drawer(new_tab: OpenTab) -> None:
     await tab.say("First")
     await tab.gets("echo: First")
     await expect(tab.chats).to_be_hidden()
-    await tab.button("Your chats").tap()
+    menu = tab.button("Your chats")
+    link = tab.page.get_by_role("link", name="New conversation")
+    await menu.tap()
     await expect(tab.chats).to_be_visible()
-    await tab.page.get_by_role("link", name="New conversation").tap()
+    await expect(link).to_be_focused()
+    await expect(tab.page.locator("main")).to_have_attribute("inert", "")
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.chats).to_be_hidden()
+    await expect(menu).to_be_focused()
+    await menu.tap()
+    await link.tap()
     await expect(tab.chats).to_be_hidden()
     await tab.say("Second")
     await tab.gets("echo: Second")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import ViewportSize, expect
 
-from tests.web.browsing import DESKTOP, OpenTab, World
+from tests.web.browsing import DESKTOP, PHONE, OpenTab, World
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -112,6 +113,44 @@ async def test_stop_keeps_what_was_said(world: World, new_tab: OpenTab, by: str)
     await expect(tab.answers.get_by_text("Stopped.")).to_be_visible()
     await expect(tab.box).to_be_focused()
     await expect(tab.answers).not_to_contain_text(["no further"])
+
+
+async def test_escape_that_ends_something_else_does_not_stop_the_answer(
+    world: World, new_tab: OpenTab
+) -> None:
+    tab = await new_tab()
+    world.answer_held("As far as this, ", "and no further.")
+    await tab.say("Go on.")
+    await expect(tab.answers).to_contain_text(["As far as this,"])
+    await tab.chats.get_by_role("button", name="Rename").click()
+    title = tab.chats.get_by_role("textbox", name="Title")
+    composing = {"key": "Escape", "isComposing": True, "bubbles": True}
+    await title.dispatch_event("keydown", composing)
+    await title.press("Escape")
+    await expect(title).to_have_count(0)
+    await tab.chats.get_by_role("button", name="Delete").click()
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.button("Keep")).to_have_count(0)
+    search = tab.page.get_by_role("searchbox", name="Search your chats")
+    await search.fill("Go")
+    await search.press("Escape")
+    await expect(search).to_have_value("")
+    await tab.questions.hover()
+    await tab.button("Edit").click()
+    editor = tab.page.get_by_role("textbox", name="What you said")
+    await editor.dispatch_event("keydown", composing)
+    await expect(editor).to_be_visible()
+    await editor.press("Escape")
+    await expect(editor).to_have_count(0)
+    await tab.page.set_viewport_size(ViewportSize(**PHONE))
+    await tab.button("Your chats").click()
+    await expect(tab.chats).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.chats).to_be_hidden()
+    await asyncio.sleep(0.3)
+    await expect(tab.button("Stop")).to_be_visible()
+    await tab.page.keyboard.press("Escape")
+    await expect(tab.answers.get_by_text("Stopped.")).to_be_visible()
 
 
 async def test_what_is_sent_while_it_answers_waits_for_its_turn(

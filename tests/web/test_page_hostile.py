@@ -75,7 +75,10 @@ async def test_markdown_is_drawn_and_html_shown(world: World, new_tab: OpenTab) 
         " &lt;i&gt;.\n\n"
         "| a | b |\n|---|--:|\n| 1 | 2 |\n\n"
         "```python\ndef f(): return 1\n```\n\n"
-        r"Inline \(e^{i\pi}\), and $5 or $6." + "\n\n$$\n\\int_0^1 x\\,dx\n$$\n"
+        r"Inline \(e^{i\pi}\), and $5 or $6." + "\n\n$$\n\\int_0^1 x\\,dx\n$$\n\n"
+        # What KaTeX would set style attributes for, which the page's policy forbids.
+        r"$\vec{v}$ $\fcolorbox{red}{yellow}{x}$ $\pmb{y}$"
+        "\n\n$$\n\\begin{vmatrix}" + r" a \\" * 8 + "\\end{vmatrix}\n$$\n"
     )
     await tab.say("Show me.")
     answer = tab.answers.first
@@ -88,8 +91,10 @@ async def test_markdown_is_drawn_and_html_shown(world: World, new_tab: OpenTab) 
     await expect(link).to_have_attribute("rel", "noopener noreferrer")
     await expect(answer.get_by_role("cell", name="2")).to_have_attribute("data-align", "right")
     await expect(answer.locator(".hljs-keyword").first).to_have_text("def")
-    await expect(answer.locator(".katex-display .katex-html")).to_have_count(1)
-    await expect(answer.locator(".katex")).to_have_count(2)
+    await expect(answer.locator(".katex-display .katex-html")).to_have_count(2)
+    await expect(answer.locator(".katex")).to_have_count(6)
+    arrow = answer.locator(".katex .accent-body svg")
+    assert await arrow.evaluate("svg => svg.style.width") == "0.471em"
     await expect(answer).to_contain_text("$5 or $6")
     await tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await answer.get_by_role("button", name="Copy code").click()

@@ -80,6 +80,22 @@ async def test_it_follows_an_answer_until_its_reader_scrolls_up(
     await expect(tab.button("Stop")).to_have_count(0)
 
 
+async def test_a_key_that_is_typed_does_not_scroll(world: World, new_tab: OpenTab) -> None:
+    tab = await new_tab()
+    world.answer("Line.\n\n" * 200)
+    await tab.say("Talk on.")
+    await tab.gets("Line.")
+    await tab.conversation.press("Home")
+    pill = tab.button("Jump to latest")
+    await expect(pill).to_be_visible()
+    await tab.questions.hover()
+    await tab.button("Edit").click()
+    await tab.page.get_by_role("textbox", name="What you said").press("End")
+    await asyncio.sleep(0.3)
+    await expect(pill).to_be_visible()
+    assert await tab.conversation.evaluate("list => list.scrollTop") < 200
+
+
 async def at_end(tab: Tab) -> bool:
     return bool((await look(tab))["gap"] <= 60)
 

@@ -19,6 +19,8 @@ import type {
 } from "./types.js";
 import type { OtherEvents } from "./wire.js";
 
+const CLOSED_KNOWN = 20; // of so many that are closed the messages are still known
+
 /** Connect to a server, as the bearer of a token or as a guest. */
 export function connect(options: ConnectOptions = {}): ChatClient {
   return new Client(options);
@@ -31,10 +33,11 @@ class Client implements ChatClient {
   readonly #list: Conversations;
   readonly #outbox: Outbox;
   readonly #known = new Map<string, LiveConversation>();
+  readonly #closed = new Set<string>(); // those that were, the latest last
   #userId: string | null = null;
 
   constructor(options: ConnectOptions) {
-    const kept = new Kept(options.storage);
+    const kept = new Kept(options.storage, options.url);
     this.#outbox = new Outbox(kept);
     this.#connection = new Connection(options, kept, {
       onUp: (userId) => this.#up(userId),
@@ -86,11 +89,21 @@ class Client implements ChatClient {
         outbox: this.#outbox,
         onInfo: this.#list.put.bind(this.#list),
         onActivity: this.#list.touch.bind(this.#list),
+        onClosed: this.#wasClosed.bind(this),
       };
       known = new LiveConversation(id, around, begins);
       this.#known.set(id, known);
     }
     return known;
+  }
+
+  #wasClosed(id: string): void {
+    this.#closed.delete(id);
+    this.#closed.add(id);
+    const [first] = this.#closed;
+    if (first === undefined || this.#closed.size <= CLOSED_KNOWN) return;
+    this.#closed.delete(first);
+    this.#known.get(first)?.forget(); // unless it is open again
   }
 
   #up(userId: string): void {

@@ -82,7 +82,7 @@ export class Connection implements Line {
   }
 
   emit(name: Name, fields: object, done: (answer: Acknowledgement | null) => void): void {
-    // Never through the library's own buffer: that would send it again after a reconnect, too.
+    // On a connection that died unnoticed the library only buffers it: see #lost.
     this.#socket
       .timeout(ANSWER_TIMEOUT)
       .emit(name, fields, (error: Error | null, answer: Acknowledgement) =>
@@ -136,6 +136,9 @@ export class Connection implements Line {
   }
 
   #lost(reason: string): void {
+    // Or what was buffered would go out on the next connection: a second time, or as another user,
+    // or though it was discarded. Without it, it is answered with an error now, as all else is.
+    this.#socket.sendBuffer.length = 0;
     const wasUp = this.up;
     this.up = false;
     if (this.end) return;

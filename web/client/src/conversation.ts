@@ -31,6 +31,8 @@ export interface Surroundings {
   /** What the server says of the conversation as a whole. */
   onInfo(conversation: WireConversation): void;
   onActivity(conversationId: string, at: string): void;
+  /** Nobody here has it open any more. */
+  onClosed(conversationId: string): void;
 }
 
 const HISTORY_PAGE = 50;
@@ -80,6 +82,7 @@ export class LiveConversation implements Conversation {
   close(): void {
     this.#opened = Math.max(0, this.#opened - 1);
     this.#leaveIfUnwanted();
+    if (this.#opened === 0) this.#around.onClosed(this.id);
   }
 
   send(content: string, { ifBusy = "queue" }: { ifBusy?: IfBusy } = {}): string {
@@ -141,14 +144,20 @@ export class LiveConversation implements Conversation {
   /** Another user is here. */
   reset(): void {
     this.#halt();
-    this.#transcript = EMPTY;
+    this.#empty();
+    this.#removed.clear();
     this.#show({ status: this.#isNew ? "new" : "loading", error: null });
+  }
+
+  /** Closed long ago: when it is opened again, it is read anew. */
+  forget(): void {
+    if (this.#opened === 0 && this.#sender.unsent.length === 0) this.reset();
   }
 
   deleted(): void {
     this.#halt();
     for (const { id } of this.#sender.unsent) this.#outbox.remove(id);
-    this.#transcript = EMPTY;
+    this.#empty();
     this.#isNew = false;
     this.#show({ status: "missing", error: null });
   }
@@ -228,6 +237,11 @@ export class LiveConversation implements Conversation {
     this.#removals += 1;
   }
 
+  #empty(): void {
+    this.#transcript = EMPTY;
+    this.#removals += 1;
+  }
+
   #goLive(): void {
     this.#isLive = true;
     this.#show({ status: "ready", error: null });
@@ -244,7 +258,7 @@ export class LiveConversation implements Conversation {
 
   #fail(error: CallError): void {
     for (const { id } of this.#sender.unsent) this.#outbox.change(id, { error });
-    if (error.code === "not_found") this.#transcript = EMPTY;
+    if (error.code === "not_found") this.#empty();
     this.#show({ status: error.code === "not_found" ? "missing" : "failed", error });
   }
 
@@ -272,7 +286,7 @@ export class LiveConversation implements Conversation {
     if (!hasEarlier(this.#transcript)) return;
     this.#show({ loadingEarlier: true });
     try {
-      for (;;) {
+      while (hasEarlier(this.#transcript)) {
         const removals = this.#removals;
         const before = firstPlace(this.#transcript);
         const fields = { conversation_id: this.id, before, limit: HISTORY_PAGE };

@@ -26,7 +26,10 @@ export interface ConnectOptions {
   url?: string;
   /** A JWT, or what fetches one (asked on every connect). None: a guest, whose token is kept. */
   token?: Token;
-  /** For a guest's token and what is unsent: localStorage where there is one; null: nowhere. */
+  /**
+   * For a guest's token and what is unsent, each `url`'s own: localStorage where there is one. With
+   * null, and where it takes nothing, they are kept as long as the page lives.
+   */
   storage?: KeptIn | null;
   /** Of Engine.IO; by default only "websocket". */
   transports?: string[];

@@ -1,25 +1,35 @@
 // A tab that a test drives: evaluates each line of its input, and prints what that gives.
-//   node puppet.js <url> <storage file> <JSON: further options of connect>
-// What the lines see: `client`, `chat` (the conversation that is shown), `wait`, `history`.
+//   node puppet.js <url> <storage folder> <JSON: further options of connect>
+// What the lines see: `client`, `chat` (the conversation that is shown), `wait`, `history`, `kept`.
 
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { connect } from "../dist/index.js";
 
-const [url, file, more] = process.argv.slice(2);
+const [url, folder, more] = process.argv.slice(2);
 
-// As localStorage: shared by all tabs, and still there after a reload.
-const all = () => (existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {});
+// As localStorage: shared by all tabs, and still there after a reload. Each key is a file, which is
+// there whole or not at all, as a key of localStorage is: other tabs are other processes.
+mkdirSync(folder, { recursive: true });
+const at = (key) => join(folder, encodeURIComponent(key));
 const storage = {
-  getItem: (key) => all()[key] ?? null,
-  setItem: (key, value) => writeFileSync(file, JSON.stringify({ ...all(), [key]: value })),
-  removeItem: (key) => writeFileSync(file, JSON.stringify({ ...all(), [key]: undefined })),
+  getItem: (key) => (existsSync(at(key)) ? readFileSync(at(key), "utf8") : null),
+  setItem(key, value) {
+    const written = `${at(key)}.${process.pid}`;
+    writeFileSync(written, value);
+    renameSync(written, at(key));
+  },
+  removeItem: (key) => rmSync(at(key), { force: true }),
 };
 
-// `tokens` are given one after the other, the last one for ever.
-const { tokens, ...options } = JSON.parse(more);
+// `tokens` are given one after the other, the last one for ever. A `served` page is the server's
+// own, and connects to where it is from.
+const { tokens, served, ...options } = JSON.parse(more);
 if (tokens) options.token = async () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
-const client = connect({ url, storage, ...options });
+if (served) globalThis.location = new URL(url);
+const client = connect({ ...(served ? {} : { url }), storage, ...options });
+const kept = (key) => storage.getItem(served ? key : `${url} ${key}`);
 const history = {}; // of each message, all that was ever shown of it: [status, attempt, content]
 let chat;
 
@@ -47,7 +57,7 @@ async function wait(condition, seconds = 20) {
   }
 }
 
-const scope = { client, history, show, wait, storage, chat: () => chat };
+const scope = { client, history, show, wait, kept, chat: () => chat };
 const AsyncFunction = (async () => {}).constructor;
 for await (const line of createInterface(process.stdin)) {
   const code = JSON.parse(line);

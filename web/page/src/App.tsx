@@ -2,9 +2,14 @@ import { useEffect, useState } from "react";
 import type { ChatClient } from "mnemosio-client";
 import { address, go } from "./address.ts";
 import { Chat } from "./Chat.tsx";
+import { focusMenu, leaveMenu } from "./focus.ts";
 import { Sidebar } from "./Sidebar.tsx";
+import { isEscape } from "./typing.ts";
 import { useStore } from "./useStore.ts";
 import { shown } from "./words.ts";
+
+// As in styles/frame.css: where the list of chats lies over the chat.
+const NARROW = "(max-width: 48rem)";
 
 export function App({ client }: { client: ChatClient }) {
   const id = useStore(address);
@@ -20,9 +25,21 @@ export function App({ client }: { client: ChatClient }) {
   useEffect(() => setMenuOpen(false), [id]);
   useEffect(() => {
     if (!menuOpen) return;
-    const close = (event: KeyboardEvent) => event.key === "Escape" && setMenuOpen(false);
-    window.addEventListener("keydown", close);
-    return () => window.removeEventListener("keydown", close);
+    const close = () => setMenuOpen(false);
+    const asked = (event: KeyboardEvent) => {
+      if (!isEscape(event)) return;
+      event.preventDefault();
+      close();
+    };
+    const narrow = matchMedia(NARROW);
+    window.addEventListener("keydown", asked);
+    narrow.addEventListener("change", close);
+    focusMenu();
+    return () => {
+      window.removeEventListener("keydown", asked);
+      narrow.removeEventListener("change", close);
+      leaveMenu();
+    };
   }, [menuOpen]);
 
   function began() {

@@ -6,8 +6,10 @@ import { messageOf } from "./errors.ts";
 import { Icon } from "./Icon.tsx";
 import { Spoken } from "./Spoken.tsx";
 import { Transcript, type TranscriptHandle } from "./Transcript.tsx";
+import { isEscape } from "./typing.ts";
 import { useStore } from "./useStore.ts";
-import { noticeOf } from "./words.ts";
+import { useWaited } from "./useWaited.ts";
+import { failureOf, noticeOf } from "./words.ts";
 
 interface Props {
   client: ChatClient;
@@ -25,7 +27,8 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
   const waited = useWaited(connection.status !== "connected");
   const transcript = useRef<TranscriptHandle>(null);
   const [wrong, setWrong] = useState("");
-  const notice = noticeOf(connection, waited);
+  const notice = noticeOf(connection, waited) ?? failureOf(state);
+  const maxChars = connection.limits.message_chars ?? 0;
 
   useEffect(() => {
     conversation.open();
@@ -43,9 +46,9 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
   const stop = () => void attempt(() => conversation.stop());
 
   useEffect(() => {
-    if (!state.answering) return;
+    if (!state.answering || menuOpen) return;
     const asked = (event: KeyboardEvent) => {
-      if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing) stop();
+      if (isEscape(event)) stop();
     };
     window.addEventListener("keydown", asked);
     return () => window.removeEventListener("keydown", asked);
@@ -55,10 +58,11 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
   const isGone = !isNew && (state.status === "missing" || (state.status === "failed" && isEmpty));
 
   return (
-    <main className="chat">
+    <main className="chat" inert={menuOpen}>
       <header>
         <button
           type="button"
+          id="menu"
           className="menu plain"
           aria-label="Your chats"
           aria-expanded={menuOpen}
@@ -96,6 +100,7 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
           conversation={conversation}
           state={state}
           online={connection.status === "connected"}
+          maxChars={maxChars}
           onAttempt={attempt}
         />
       )}
@@ -120,7 +125,7 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
           <Composer
             draftKey={isNew ? null : conversation.id}
             answering={state.answering}
-            maxChars={connection.limits.message_chars ?? 0}
+            maxChars={maxChars}
             onSend={(text) => {
               setWrong("");
               conversation.send(text);
@@ -134,18 +139,4 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
       <Spoken state={state} />
     </main>
   );
-}
-
-/** Whether this has been so for a moment: what is over at once is not worth a word. */
-function useWaited(waiting: boolean, ms = 700): boolean {
-  const [waited, setWaited] = useState(false);
-  useEffect(() => {
-    if (!waiting) return;
-    const timer = setTimeout(() => setWaited(true), ms);
-    return () => {
-      clearTimeout(timer);
-      setWaited(false);
-    };
-  }, [waiting, ms]);
-  return waiting && waited;
 }

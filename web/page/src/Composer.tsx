@@ -2,7 +2,8 @@ import { useEffect, useLayoutEffect, useRef, useState } from "react";
 import { draftOf, keepDraft } from "./drafts.ts";
 import { focusBox } from "./focus.ts";
 import { Icon } from "./Icon.tsx";
-import { fit, isEnter } from "./typing.ts";
+import { TooLong } from "./TooLong.tsx";
+import { excess, fit, isEnter } from "./typing.ts";
 
 interface Props {
   /** The conversation's id; null: a new one. */
@@ -17,8 +18,8 @@ interface Props {
 export function Composer({ draftKey, answering, maxChars, onSend, onStop }: Props) {
   const [text, setText] = useState(() => draftOf(draftKey));
   const box = useRef<HTMLTextAreaElement>(null);
-  const over = maxChars > 0 && text.length > maxChars ? [...text].length - maxChars : 0;
-  const canSend = text.trim() !== "" && over <= 0;
+  const over = excess(text, maxChars);
+  const canSend = text.trim() !== "" && over === 0;
 
   useEffect(focusBox, []);
   useLayoutEffect(() => fit(box.current), [text]);
@@ -79,12 +80,7 @@ export function Composer({ draftKey, answering, maxChars, onSend, onStop }: Prop
           <Icon name="up" />
         </button>
       )}
-      {over > 0 && (
-        <p id="too-long" role="status">
-          {over.toLocaleString("en")} {over === 1 ? "character" : "characters"} too many: a message has at
-          most {maxChars.toLocaleString("en")}.
-        </p>
-      )}
+      <TooLong id="too-long" over={over} maxChars={maxChars} />
     </form>
   );
 }

@@ -3,6 +3,7 @@ import type { ConversationInfo } from "mnemosio-client";
 import { addressOf } from "./address.ts";
 import { messageOf } from "./errors.ts";
 import { Icon } from "./Icon.tsx";
+import { isEnter, isEscape } from "./typing.ts";
 import { shown } from "./words.ts";
 
 interface Props {
@@ -52,7 +53,14 @@ export function Listed({ info, isOpen, onOpen, onRename, onDelete }: Props) {
   }
   if (doing === "delete") {
     return (
-      <li className="doing" onKeyDown={(event) => event.key === "Escape" && setDoing("")}>
+      <li
+        className="doing"
+        onKeyDown={(event) => {
+          if (!isEscape(event.nativeEvent)) return;
+          event.preventDefault();
+          setDoing("");
+        }}
+      >
         <p dir="auto">
           Delete “{title}” for good?
         </p>
@@ -129,8 +137,11 @@ function Title({ title, onDone }: { title: string; onDone: (title: string | null
       onChange={(event) => setText(event.target.value)}
       onBlur={() => end(text.trim())}
       onKeyDown={(event) => {
-        if (event.key === "Enter" && !event.nativeEvent.isComposing) end(text.trim());
-        if (event.key === "Escape") end(null);
+        if (isEnter(event.nativeEvent)) end(text.trim());
+        if (isEscape(event.nativeEvent)) {
+          event.preventDefault();
+          end(null);
+        }
       }}
     />
   );

@@ -1,19 +1,25 @@
 import { memo, useState } from "react";
-import type { Conversation, MessageView } from "mnemosio-client";
+import type { CallError, Conversation, MessageView } from "mnemosio-client";
 import { CopyButton } from "./CopyButton.tsx";
 import { edits } from "./drafts.ts";
 import { Editor } from "./Editor.tsx";
 import { focusBox } from "./focus.ts";
 import { Icon } from "./Icon.tsx";
 import { Markdown } from "./markdown/Markdown.tsx";
+import { notSent } from "./words.ts";
 
 interface Props {
   message: MessageView;
   place: number;
   /** -1: not known yet. */
   count: number;
-  isLastAnswer: boolean;
+  /** Nothing is behind it on the server: a question that is not answered, an answer to be had anew. */
+  isLast: boolean;
+  /** Why what is on its way has to wait. */
+  trouble: CallError | null;
   online: boolean;
+  /** 0: no limit. */
+  maxChars: number;
   conversation: Conversation;
   onAttempt: (work: () => Promise<void>) => Promise<void>;
 }
@@ -37,8 +43,8 @@ export const Row = memo(function Row(props: Props) {
   );
 });
 
-function Question({ message, conversation, online, onAttempt }: Props) {
-  const { id, content, status, error } = message;
+function Question({ message, isLast, trouble, online, maxChars, conversation, onAttempt }: Props) {
+  const { id, turnId, content, status, error } = message;
   const [editing, setEditing] = useState(id !== null && edits.has(id));
   const and = (work: () => void) => () => {
     work();
@@ -52,23 +58,25 @@ function Question({ message, conversation, online, onAttempt }: Props) {
     return (
       <Editor
         text={edits.get(id) ?? content}
+        maxChars={maxChars}
         onChange={(text) => edits.set(id, text)}
         onCancel={end}
-        onDone={(text) => {
+        onDone={async (text) => {
+          if (text !== content) await conversation.edit(id, text);
           end();
-          if (text !== content) void onAttempt(() => conversation.edit(id, text));
         }}
       />
     );
   }
+  const isOnItsWay = online && !trouble;
   return (
     <>
       <p className="said" dir="auto">
         {content}
       </p>
       {status === "failed" && id && (
-        <div className="below wrong" role="alert">
-          <span>Not sent. {error?.message}</span>
+        <div className="below wrong">
+          <span>{notSent(error)}</span>
           <button type="button" onClick={and(() => conversation.retry(id))}>
             Try again
           </button>
@@ -79,14 +87,22 @@ function Question({ message, conversation, online, onAttempt }: Props) {
       )}
       {status === "sending" && id && (
         <div className="below">
-          <span className={online ? "late" : ""}>
-            {online ? "On its way …" : "Waits for the connection"}
+          <span className={isOnItsWay ? "late" : ""}>
+            {isOnItsWay ? "On its way …" : online ? trouble?.message : "Waits for the connection"}
           </span>
-          {!online && (
+          {!isOnItsWay && (
             <button type="button" onClick={and(() => conversation.discard(id))}>
               Discard
             </button>
           )}
+        </div>
+      )}
+      {isLast && turnId && (
+        <div className="below">
+          <span>No answer.</span>
+          <button type="button" onClick={and(() => void onAttempt(() => conversation.regenerate(turnId)))}>
+            Try again
+          </button>
         </div>
       )}
       {status === "complete" && id && (
@@ -102,7 +118,7 @@ function Question({ message, conversation, online, onAttempt }: Props) {
   );
 }
 
-function Answer({ message, conversation, isLastAnswer, onAttempt }: Props) {
+function Answer({ message, conversation, isLast, onAttempt }: Props) {
   const { turnId, content, status, error, attempt } = message;
   const isStreaming = status === "streaming";
   const isOver = !isStreaming && status !== "queued";
@@ -124,9 +140,9 @@ function Answer({ message, conversation, isLastAnswer, onAttempt }: Props) {
         <p className="below wrong">{error?.message ?? "The answer broke off."}</p>
       )}
       {isOver && (
-        <div className="below tools" data-last={isLastAnswer}>
+        <div className="below tools" data-last={isLast}>
           {content && <CopyButton text={content} label="Copy" />}
-          {isLastAnswer && turnId && (
+          {isLast && turnId && (
             <button
               type="button"
               className="plain"

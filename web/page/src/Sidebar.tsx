@@ -5,6 +5,7 @@ import { focusBox } from "./focus.ts";
 import icon from "./icon.svg";
 import { Icon } from "./Icon.tsx";
 import { Listed } from "./Listed.tsx";
+import { isEscape } from "./typing.ts";
 import { useStore } from "./useStore.ts";
 import { shown } from "./words.ts";
 
@@ -43,7 +44,11 @@ export function Sidebar({ client, openId, onLeave }: Props) {
           placeholder="Search"
           value={sought}
           onChange={(event) => setSought(event.target.value)}
-          onKeyDown={(event) => event.key === "Escape" && setSought("")}
+          onKeyDown={(event) => {
+            if (!sought || !isEscape(event.nativeEvent)) return;
+            event.preventDefault();
+            setSought("");
+          }}
         />
       </label>
       <div className="listed">

@@ -1,48 +1,77 @@
 import { useEffect, useRef, useState } from "react";
 import type { ConversationState, MessageView } from "mnemosio-client";
 import { sentencesOf } from "./sentences.ts";
+import { notSent } from "./words.ts";
 
 const PAUSE = 2000;
 
-/** Tells a screen reader what is answered, a sentence or more at a time, at most every two seconds:
- * the list of messages itself is too restless while an answer streams. */
-export function Spoken({ state }: { state: ConversationState }) {
-  const [text, setText] = useState("");
-  const latest = useRef<MessageView | undefined>(undefined);
-  const told = useRef({ key: "", attempt: 0, length: 0, status: "" });
+/** How far a message has been told. */
+interface Told {
+  key: string;
+  attempt: number;
+  length: number;
+}
 
-  const answer = state.messages.findLast((each) => each.role === "assistant");
-  latest.current = answer;
-  const isLive = answer?.status === "queued" || answer?.status === "streaming";
+/** Tells a screen reader what is answered, a sentence or more at a time, at most every two seconds:
+ * the list of messages itself is too restless while an answer streams. One message after the other,
+ * each until its end; and once what could not be sent. */
+export function Spoken({ state: { messages } }: { state: ConversationState }) {
+  const [text, setText] = useState("");
+  const latest = useRef(messages);
+  const waiting = useRef<Told[]>([]);
+  const refused = useRef(new Set<string>());
+  const timer = useRef<number>(undefined);
+  latest.current = messages;
 
   useEffect(() => {
-    if (!isLive) return;
-    const tell = () => {
-      const now = latest.current;
-      if (!now) return;
-      const before = told.current;
-      const isNew = before.key !== now.key || before.attempt !== now.attempt;
-      const from = isNew ? 0 : before.length;
-      const ended = now.status !== "queued" && now.status !== "streaming";
-      const { words, length } = sentencesOf(now.content, from, ended);
-      told.current = { key: now.key, attempt: now.attempt, length, status: now.status };
-      const end = ended && before.status !== now.status ? endOf(now) : "";
-      const said = [isNew && !words ? "Answering …" : words, end].filter(Boolean).join(" ");
-      if (said) setText(said);
-    };
-    tell();
-    const timer = setInterval(tell, PAUSE);
-    return () => {
-      clearInterval(timer);
-      setTimeout(tell, PAUSE); // the rest, when it has ended
-    };
-  }, [isLive, answer?.key]);
+    function tell() {
+      timer.current = undefined;
+      const told = waiting.current[0];
+      if (!told) return;
+      const message = latest.current.find(({ key }) => key === told.key);
+      const words = message ? wordsOf(message, told) : "";
+      if (words) setText(words);
+      if (!message || !isOpen(message)) waiting.current.shift();
+      timer.current = window.setTimeout(tell, PAUSE);
+    }
+
+    const failed = messages.filter(({ role, status }) => role === "user" && status === "failed");
+    const news = [...messages.filter(isOpen), ...failed.filter(({ key }) => !refused.current.has(key))];
+    refused.current = new Set(failed.map(({ key }) => key));
+    for (const { key } of news) {
+      if (waiting.current.some((each) => each.key === key)) continue;
+      waiting.current.push({ key, attempt: -1, length: 0 });
+    }
+    if (timer.current === undefined) tell();
+  }, [messages]);
+
+  useEffect(
+    () => () => {
+      clearTimeout(timer.current);
+      timer.current = undefined;
+    },
+    [],
+  );
 
   return (
     <p className="heard" role="status">
       {text}
     </p>
   );
+}
+
+const isOpen = ({ role, status }: MessageView) =>
+  role === "assistant" && (status === "queued" || status === "streaming");
+
+/** What is new of a message; it is noted as told. */
+function wordsOf(message: MessageView, told: Told): string {
+  if (message.role === "user") return message.status === "failed" ? notSent(message.error) : "";
+  const isFirst = told.attempt < 0;
+  const isAnew = message.attempt > 1 && told.attempt !== message.attempt;
+  const { words, length } = sentencesOf(message.content, isAnew ? 0 : told.length, !isOpen(message));
+  told.attempt = message.attempt;
+  told.length = length;
+  return [(isFirst || isAnew) && !words ? "Answering …" : words, endOf(message)].filter(Boolean).join(" ");
 }
 
 function endOf({ status, error }: MessageView): string {

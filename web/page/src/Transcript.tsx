@@ -5,6 +5,7 @@ import { focusBox } from "./focus.ts";
 import { Icon } from "./Icon.tsx";
 import { Row } from "./Row.tsx";
 import { useFollowing } from "./useFollowing.ts";
+import { useWaited } from "./useWaited.ts";
 
 export interface TranscriptHandle {
   toEnd(): void;
@@ -15,10 +16,12 @@ interface Props {
   conversation: Conversation;
   state: ConversationState;
   online: boolean;
+  /** Of a message; 0: no limit. */
+  maxChars: number;
   onAttempt: (work: () => Promise<void>) => Promise<void>;
 }
 
-export function Transcript({ ref, conversation, state, online, onAttempt }: Props) {
+export function Transcript({ ref, conversation, state, online, maxChars, onAttempt }: Props) {
   const { messages, answering, hasEarlier, loadingEarlier } = state;
   const scroller = useRef<HTMLDivElement>(null);
   const { following, wanted, want, pin } = useFollowing(scroller);
@@ -55,7 +58,10 @@ export function Transcript({ ref, conversation, state, online, onAttempt }: Prop
     if (wantsEarlier) void conversation.loadEarlier().catch(() => undefined);
   }, [wantsEarlier, conversation]);
 
-  const lastAnswer = messages.findLast((each) => each.role === "assistant")?.key;
+  // Of what the server has, not of what is still to be sent. A question's turn is told right after it.
+  const last = messages.findLast(({ role, turnId }) => role === "assistant" || turnId !== null);
+  const unanswered = useWaited(last?.role === "user" && !answering);
+  const lastKey = last?.role === "assistant" || unanswered ? last?.key : undefined;
 
   return (
     <div className="transcript">
@@ -83,8 +89,10 @@ export function Transcript({ ref, conversation, state, online, onAttempt }: Prop
                   message={message}
                   place={index + 1}
                   count={hasEarlier ? -1 : messages.length}
-                  isLastAnswer={message.key === lastAnswer}
+                  isLast={message.key === lastKey}
+                  trouble={message.status === "sending" ? state.error : null}
                   online={online}
+                  maxChars={maxChars}
                   conversation={conversation}
                   onAttempt={onAttempt}
                 />

@@ -56,6 +56,7 @@ export function useFollowing(scroller: RefObject<HTMLElement | null>) {
       touchedAt = at;
     };
     const key = (event: KeyboardEvent) => {
+      if ((event.target as Element).closest("textarea, input")) return; // it moves in there
       if (["ArrowUp", "PageUp", "Home"].includes(event.key)) letGo();
       if (["ArrowDown", "PageDown", " "].includes(event.key)) down();
       if (event.key === "End") want(true);
@@ -77,6 +78,7 @@ export function useFollowing(scroller: RefObject<HTMLElement | null>) {
     box.addEventListener("keydown", key);
     box.addEventListener("pointerdown", press);
     window.addEventListener("pointerup", release);
+    window.addEventListener("pointercancel", release);
     box.addEventListener("scroll", scrolled, options);
     const observer = new ResizeObserver(pin); // the box below grows, a phone's keyboard opens
     observer.observe(box);
@@ -87,6 +89,7 @@ export function useFollowing(scroller: RefObject<HTMLElement | null>) {
       box.removeEventListener("keydown", key);
       box.removeEventListener("pointerdown", press);
       window.removeEventListener("pointerup", release);
+      window.removeEventListener("pointercancel", release);
       box.removeEventListener("scroll", scrolled);
       observer.disconnect();
     };

@@ -1,5 +1,5 @@
 // What the page says about the connection and the server, in plain words.
-import type { ConnectionState } from "mnemosio-client";
+import type { CallError, ConnectionState, ConversationState } from "mnemosio-client";
 
 export interface Notice {
   tone: "calm" | "warning";
@@ -39,5 +39,14 @@ export function noticeOf(connection: ConnectionState, waited: boolean): Notice |
   }
   return null;
 }
+
+/** Of a conversation that can't be followed, though some of it is here. */
+export function failureOf({ status, messages, error }: ConversationState): Notice | null {
+  if (status !== "failed" || messages.length === 0) return null;
+  const text = `This conversation can’t be brought up to date. ${error?.message ?? ""}`.trim();
+  return { tone: "warning", text };
+}
+
+export const notSent = (error: CallError | null) => `Not sent. ${error?.message ?? ""}`.trim();
 
 export const shown = (title: string) => title.trim() || "New conversation";

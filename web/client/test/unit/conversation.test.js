@@ -19,7 +19,7 @@ function conversation(isNew = false) {
     watch: () => () => {},
   };
   const outbox = new Outbox(new Kept(null));
-  const around = { line, outbox, onInfo() {}, onActivity() {} };
+  const around = { line, outbox, onInfo() {}, onActivity() {}, onClosed() {} };
   const chat = new LiveConversation("c", around, isNew);
   return {
     ...{ chat, line, outbox, calls },
@@ -128,6 +128,53 @@ test("a page of history that was read while messages were taken away is read aga
   await loaded;
   assert.deepEqual(contents(), ["b", "c2"]);
   assert.equal(chat.state.get().loadingEarlier, false);
+});
+
+const emptied = {
+  deleted: ({ chat }) => chat.deleted(),
+  "another user's": ({ chat }) => chat.reset(),
+  missing({ chat, refuse }) {
+    chat.down();
+    chat.up();
+    refuse("conversation:open", "not_found");
+  },
+};
+for (const [what, empty] of Object.entries(emptied)) {
+  test(`a page of history that is on its way is left out where all is gone: ${what}`, async () => {
+    const told = conversation();
+    const { chat, calls, answer, contents } = told;
+    chat.open();
+    answer("conversation:open", snapshot("1", [message("d", 7)]));
+    const loaded = chat.loadEarlier();
+    const history = calls.shift();
+    empty(told);
+    history.done({ ok: true, messages: [message("b", 3)], has_more: true });
+    await loaded;
+    assert.deepEqual(contents(), []);
+    assert.equal(chat.state.get().loadingEarlier, false);
+    assert.equal(calls.length, 0);
+  });
+}
+
+test("what is forgotten is read anew; what is open or has something unsent is not forgotten", () => {
+  const { chat, line, answer, contents } = conversation();
+  chat.open();
+  answer("conversation:open", snapshot("1", [message("a", 1)]));
+  chat.forget();
+  assert.deepEqual(contents(), ["a"]);
+  chat.close();
+  answer("conversation:close", {});
+  line.up = false;
+  const id = chat.send("b");
+  chat.forget();
+  assert.deepEqual(contents(), ["a", "b"]);
+  chat.discard(id);
+  chat.forget();
+  assert.deepEqual(contents(), []);
+  line.up = true;
+  chat.open();
+  assert.equal(answer("conversation:open", snapshot("9", [message("a", 1)])).after, undefined);
+  assert.deepEqual(contents(), ["a"]);
 });
 
 test("opened twice it is left at the second close, and goes on when opened again", () => {

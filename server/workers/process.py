@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ from typing import Any
 from server.tasks import Tasks
 from server.workers.channel import Channel
 from server.workers.place import Place
+
+log = logging.getLogger(__name__)
 
 
 class Process:
@@ -55,7 +58,10 @@ class Process:
 
     async def _listen(self) -> None:
         async for message in self._channel.messages():
-            self._heard(message)
+            try:
+                self._heard(message)
+            except Exception:  # the line must outlive it
+                log.exception("What worker %d said could not be taken in.", self.number)
         for asked in self._asked.values():
             asked.cancel()
 

@@ -196,6 +196,10 @@ class Session(async_socket.AsyncSocket):  # type: ignore[misc]
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
         answer = await super().handle_get_request(environ)
+        if isinstance(answer, list) and not self.connected:
+            # It named a websocket, and asked for none: upstream returns packets as the response.
+            await self.close(reason=self.server.reason.TRANSPORT_ERROR)
+            return self.server._bad_request("Invalid websocket upgrade")
         if isinstance(answer, list) and any(each.packet_type == packet.CLOSE for each in answer):
             await self.close(reason=self.server.reason.TRANSPORT_CLOSE)
         return answer

@@ -283,6 +283,18 @@ async def test_connections_of_all_kinds_leave_nothing() -> None:
         assert await served.transport.eio.tasks.settle(3), "nobody waits for what will not come"
 
 
+async def test_a_websocket_that_is_named_and_not_asked_for_is_refused() -> None:
+    """Its Connection header does not say Upgrade."""
+    async with serving() as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        head = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: here\r\n"
+        writer.write(f"{head}Connection: keep-alive\r\nUpgrade: websocket\r\n\r\n".encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+        writer.close()
+        await writer.wait_closed()
+        await nothing_is_left(served)
+
+
 async def test_a_client_that_says_connect_again_and_again_is_ended() -> None:
     """Each costs looking at a token."""
     async with serving() as served, raw(served) as socket:

@@ -56,6 +56,8 @@ class Told:
     doomed: set[str] = field(default_factory=set)
     """Turns that were stopped without the words that were streamed, so that they must be removed
     before anything else happens."""
+    elsewhere: set[str] = field(default_factory=set)
+    """Messages that were stored and are another server's alone, until a snapshot has them."""
 
     def text(self, turn_id: str) -> str:
         """What was streamed of a turn that has not ended."""
@@ -74,8 +76,11 @@ def _place(message: Shape) -> float:
 
 
 class Story:
-    def __init__(self, conversation_id: str) -> None:
+    def __init__(self, conversation_id: str, *, divided: bool = False) -> None:
+        """``divided``: the servers could not see each other, so that what one of them has told is
+        not what another's readers know; a snapshot must follow."""
         self.conversation_id = conversation_id
+        self._divided = divided
         self._parts: list[tuple[Client, Shape | None, int]] = []
 
     def on(self, client: Client) -> Story:
@@ -122,7 +127,10 @@ class Story:
                 assert payload["cursor"] not in seen, ("told twice", name, payload)
                 seen.add(payload["cursor"])
                 told.cursor = payload["cursor"]
-                _take(told, name, payload)
+                if self._divided and _is_of_others(told, name, payload):
+                    told.elsewhere.add(payload["message_id"])
+                else:
+                    _take(told, name, payload)
         return told
 
     async def until(self, condition: Any, description: str, *, timeout: float = 10.0) -> Told:
@@ -156,6 +164,7 @@ class Story:
 def _anew(told: Told, snapshot: Shape) -> None:
     told.cursor = snapshot["cursor"]
     told.messages = list(snapshot["messages"])
+    told.elsewhere.clear()
     places = [_place(message) for message in told.messages]
     assert places == sorted(places), ("not in order", places)
     numbered = [message["seq"] for message in told.messages if message["seq"] is not None]
@@ -163,6 +172,12 @@ def _anew(told: Told, snapshot: Shape) -> None:
     told.live = {
         turn["id"]: Live(turn["attempt"], turn["text"], turn["next_index"])
         for turn in snapshot["turns"]
+    }
+
+
+def _is_of_others(told: Told, name: str, payload: Shape) -> bool:
+    return name == "message:stored" and payload["message_id"] not in {
+        each["id"] for each in told.messages
     }
 
 

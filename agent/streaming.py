@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from agent.answering import AnswerChunk
 from agent.errors import AnswerFailed, ProviderBusy, ProviderCut
 from agent.provider_errors import answer_failed
+from agent.silence import Silence
 from agent.tracing import NO_TRACES, Traces
 
 log = logging.getLogger(__name__)
@@ -92,20 +93,20 @@ async def _one_try(
     more: dict[str, Any] = {"extra_headers": span.headers} if span.headers else {}
     stream = cast("AsyncGenerator[AIMessageChunk, None]", model.astream(list(messages), **more))
     try:
-        while True:
-            async with asyncio.timeout(idle):
-                chunk = await anext(stream, None)
-            if chunk is None:
-                break
-            finished = finished or bool(chunk.response_metadata.get("finish_reason"))
-            # The last report counts: some providers report a running total with every chunk.
-            usage = cast("dict[str, Any] | None", chunk.usage_metadata) or usage
-            text = chunk.content if isinstance(chunk.content, str) else str(chunk.text)
-            if text:
-                if not text_came:
-                    span.note({"mnemosio.first_token_seconds": time.monotonic() - began})
-                text_came = True
-                yield AnswerChunk(text=text)
+        async with Silence(idle) as silence:
+            silence.begins()
+            async for chunk in stream:
+                silence.ends()
+                finished = finished or bool(chunk.response_metadata.get("finish_reason"))
+                # The last report counts: some providers report a running total with every chunk.
+                usage = cast("dict[str, Any] | None", chunk.usage_metadata) or usage
+                text = chunk.content if isinstance(chunk.content, str) else str(chunk.text)
+                if text:
+                    if not text_came:
+                        span.note({"mnemosio.first_token_seconds": time.monotonic() - began})
+                    text_came = True
+                    yield AnswerChunk(text=text)
+                silence.begins()
         if not finished:
             raise ProviderCut
     except Exception as error:

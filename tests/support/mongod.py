@@ -79,6 +79,8 @@ class Mongod:
         arguments += ["--dbpath", str(self.folder), "--logpath", str(self.folder / "mongod.log")]
         arguments += ["--wiredTigerCacheSizeGB", "0.25", "--nounixsocket"]
         arguments += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        # By itself it takes 300 MB in advance, and there is one of these for many tests.
+        arguments += ["--wiredTigerEngineConfigString", "log=(file_max=10MB,prealloc=false)"]
         if self.replica_set:
             arguments += ["--replSet", REPLICA_SET, "--oplogSize", "64"]
         self._process = subprocess.Popen(

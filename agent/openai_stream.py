@@ -1,0 +1,171 @@
+"""A provider's stream, decoded quickly where it is plain, and by the SDK where it is not.
+
+Nearly all that a provider sends is one text delta after another, each an event of one line. The SDK
+makes a model of each, with every field, and that is most of what a token costs. Here such an event
+becomes its text. Whatever is more than that is left to the SDK:
+
+- an event that is not only text (a role, tool calls, usage, how it finished): the SDK makes its
+  model, as it would have;
+- a stream that is no series of such lines (other fields, data in several lines, an error, the end,
+  JSON that only Python's own decoder takes): the SDK goes on with it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import orjson
+from openai import AsyncOpenAI, AsyncStream
+from openai._streaming import ServerSentEvent, SSEBytesDecoder
+from openai.types.chat import ChatCompletionChunk
+
+DATA, COMMENT, END = b"data:", b":", b"\n\n"
+
+ODD = b"odd"
+"""Stands for what has no end yet, and is to be left to the SDK as it is."""
+
+Piece = str | dict[str, Any]
+"""A text delta and nothing else, or an event with every field that the SDK's model has."""
+
+
+class LeanStream(AsyncStream[ChatCompletionChunk]):
+    """What the SDK makes of a response where it is named as ``stream_cls``. Read it by ``pieces``,
+    once; iterated it is what it is to the SDK."""
+
+    _decoder: _Blocks
+
+    def __init__(self, *, client: AsyncOpenAI, **more: Any) -> None:
+        super().__init__(client=client, **more)
+        self._decoder = _Blocks(self._decoder)
+        # Lists of blocks; where they were left to the SDK, its events.
+        self._body: AsyncIterator[Any] = super()._iter_events()
+
+    def _iter_events(self) -> AsyncIterator[ServerSentEvent]:
+        # Whoever reads on reads on from here: the response has but one body.
+        return self._body
+
+    async def pieces(self) -> AsyncIterator[list[Piece]]:
+        """What has come, as it comes, in the order of its events. Raises what the SDK raises.
+
+        Closes the response at its end, and where it is given up.
+        """
+        try:
+            async for blocks in self._body:
+                pieces: list[Piece] = []
+                is_odd = False
+                for place, block in enumerate(blocks):
+                    try:
+                        piece = self._piece(block)
+                    except Exception:
+                        if pieces:
+                            yield pieces  # these came before it
+                        raise
+                    if piece is None:
+                        self._decoder.leave([] if block is ODD else blocks[place:])
+                        is_odd = True
+                        break
+                    if piece:
+                        pieces.append(piece)
+                if pieces:
+                    yield pieces
+                if is_odd:
+                    async for chunk in self:
+                        yield [chunk.model_dump()]
+                    return
+        finally:
+            await self.response.aclose()
+
+    def _piece(self, block: bytes) -> Piece | None:
+        """ "" for what says nothing; None for what is to be left to the SDK."""
+        if not block or (block.startswith(COMMENT) and b"\n" not in block):
+            return ""
+        if not block.startswith(DATA) or b"\n" in block:
+            return None
+        try:
+            event = orjson.loads(block[len(DATA) :])
+        except orjson.JSONDecodeError:
+            return None
+        if not isinstance(event, dict) or event.get("error"):
+            return None
+        text = _plain_text(event)
+        if text is not None:
+            return text
+        chunk = self._client._process_response_data(
+            data=event, cast_to=ChatCompletionChunk, response=self.response
+        )
+        return chunk.model_dump()
+
+
+class _Blocks:
+    """The decoder that is given to the SDK's stream: of each read the events' blocks, undecoded, or
+    from where they were left to it what the SDK's own decoder makes of the rest."""
+
+    def __init__(self, sdks: Any) -> None:
+        self._sdks: SSEBytesDecoder = sdks
+        self._tail = b""
+        self._left: bytes | None = None
+
+    def leave(self, blocks: list[bytes]) -> None:
+        """The SDK is to go on, with these first."""
+        self._left = b"".join(block + END for block in blocks) + self._tail
+
+    async def aiter_bytes(self, reads: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for read in reads:
+            yield self._blocks(read)
+            if self._left is not None:
+                break
+        else:
+            if self._tail:
+                yield [ODD]
+        if self._left is not None:
+            async for event in self._sdks.aiter_bytes(_after(self._left, reads)):
+                yield event
+
+    def iter_bytes(self, reads: Iterator[bytes]) -> Iterator[Any]:
+        raise NotImplementedError("the stream is asynchronous")
+
+    def _blocks(self, read: bytes) -> list[bytes]:
+        data = self._tail + read
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+            if b"\r" in data[:-1]:  # a line's end by itself; the last may still become one of two
+                self._tail = data
+                return [ODD]
+        *blocks, self._tail = data.split(END)
+        return blocks
+
+
+async def _after(first: bytes, reads: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for read in reads:
+        yield read
+
+
+def _plain_text(event: dict[str, Any]) -> str | None:
+    """The text of an event that is nothing but that, and is of an assistant."""
+    try:
+        [choice] = event["choices"]
+        delta = choice["delta"]
+        text = delta["content"]
+        is_plain = (
+            type(text) is str
+            and text != ""
+            and not choice.get("finish_reason")
+            and not choice.get("logprobs")
+            and not event.get("usage")
+            and "type" not in event
+            and (len(delta) == 1 or _is_only_text(delta))
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+    return text if is_plain else None
+
+
+def _is_only_text(delta: dict[str, Any]) -> bool:
+    return (
+        delta.get("role") in (None, "assistant")
+        and not delta.get("tool_calls")
+        and not delta.get("function_call")
+        and delta.get("id") is None
+    )

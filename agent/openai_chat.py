@@ -12,7 +12,8 @@ what would have to be renamed in it.
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any, cast
 
 import openai
@@ -49,23 +50,38 @@ class LeanChatOpenAI(ChatOpenAI):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
+        run_id = f"{LC_ID_PREFIX}-{uuid7()}"
+        text_chunk = _named(self._of_text(""), run_id)
+        deltas = self.astream_deltas(input, config, stop=stop, run_id=run_id, **kwargs)
+        async with aclosing(deltas):
+            async for delta in deltas:
+                yield _with_content(text_chunk, delta) if isinstance(delta, str) else delta
+
+    async def astream_deltas(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        run_id: str = "",
+        **kwargs: Any,
+    ) -> AsyncGenerator[str | AIMessageChunk, None]:
+        """``astream``, without a message for what is text and nothing else. ``run_id`` is the
+        messages' id."""
         messages = self._convert_input(input).to_messages()
         if not self._is_plain(messages, kwargs) or self._is_watched(config):
             async for chunk in super().astream(messages, config, stop=stop, **kwargs):
                 yield chunk
             return
-        run_id = f"{LC_ID_PREFIX}-{uuid7()}"
-        text_chunk = _named(self._of_text(""), run_id)
-        last: AIMessageChunk | None = None
-        async for delta in self._deltas(messages, stop, kwargs):
-            if isinstance(delta, str):
-                last = _with_content(text_chunk, delta)
-            else:
-                last = _named(delta, run_id)
-            yield last
+        run_id = run_id or f"{LC_ID_PREFIX}-{uuid7()}"
+        last: str | AIMessageChunk | None = None
+        async with aclosing(self._deltas(messages, stop, kwargs)) as deltas:
+            async for delta in deltas:
+                last = delta if isinstance(delta, str) else _named(delta, run_id)
+                yield last
         if last is None:
             raise ValueError("No generation chunks were returned")
-        if isinstance(last, AIMessageChunk) and not last.chunk_position:
+        if isinstance(last, str) or (isinstance(last, AIMessageChunk) and not last.chunk_position):
             yield AIMessageChunk(content="", chunk_position="last", id=run_id)
 
     async def _astream(
@@ -119,7 +135,7 @@ class LeanChatOpenAI(ChatOpenAI):
 
     async def _deltas(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
-    ) -> AsyncIterator[Delta]:
+    ) -> AsyncGenerator[Delta, None]:
         """One for each of the provider's events. Raises what ChatOpenAI raises."""
         kwargs = {**kwargs, "stream": True}
         if self._should_stream_usage(kwargs.pop("stream_usage", None), **kwargs):
@@ -139,13 +155,14 @@ class LeanChatOpenAI(ChatOpenAI):
                 stream=True,
                 stream_cls=LeanStream,
             )
-            async for pieces in stream.pieces():
-                for piece in pieces:
-                    if isinstance(piece, str) and kind is AIMessageChunk:
-                        yield piece
-                    elif (chunk := self._generation(piece, kind)) is not None:
-                        kind = type(chunk.message)
-                        yield chunk
+            async with aclosing(stream.pieces()) as some:
+                async for pieces in some:
+                    for piece in pieces:
+                        if isinstance(piece, str) and kind is AIMessageChunk:
+                            yield piece
+                        elif (chunk := self._generation(piece, kind)) is not None:
+                            kind = type(chunk.message)
+                            yield chunk
         except openai.BadRequestError as error:
             _handle_openai_bad_request(error)
         except openai.APIError as error:

@@ -4,15 +4,15 @@ Nearly all that a provider sends is one text delta after another, each an event 
 makes a model of each, with every field, and that is most of what a token costs. Here such an event
 becomes its text. Whatever is more than that is left to the SDK:
 
-- an event that is not only text (a role, tool calls, usage, how it finished): the SDK makes its
-  model, as it would have;
+- an event of more than text, usage and how it finished (tool calls, say): the SDK makes its model,
+  as it would have;
 - a stream that is no series of such lines (other fields, data in several lines, an error, the end,
   JSON that only Python's own decoder takes): the SDK goes on with it from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ ODD = b"odd"
 """Stands for what has no end yet, and is to be left to the SDK as it is."""
 
 Piece = str | dict[str, Any]
-"""A text delta and nothing else, or an event with every field that the SDK's model has."""
+"""A text delta and nothing else; or an event as the SDK would have it."""
 
 
 class LeanStream(AsyncStream[ChatCompletionChunk]):
@@ -45,7 +45,7 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
         # Whoever reads on reads on from here: the response has but one body.
         return self._body
 
-    async def pieces(self) -> AsyncIterator[list[Piece]]:
+    async def pieces(self) -> AsyncGenerator[list[Piece], None]:
         """What has come, as it comes, in the order of its events. Raises what the SDK raises.
 
         Closes the response at its end, and where it is given up.
@@ -55,6 +55,8 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
                 pieces: list[Piece] = []
                 is_odd = False
                 for place, block in enumerate(blocks):
+                    if not block or (block.startswith(COMMENT) and b"\n" not in block):
+                        continue
                     try:
                         piece = self._piece(block)
                     except Exception:
@@ -65,8 +67,7 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
                         self._decoder.leave([] if block is ODD else blocks[place:])
                         is_odd = True
                         break
-                    if piece:
-                        pieces.append(piece)
+                    pieces.append(piece)
                 if pieces:
                     yield pieces
                 if is_odd:
@@ -77,9 +78,7 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
             await self.response.aclose()
 
     def _piece(self, block: bytes) -> Piece | None:
-        """ "" for what says nothing; None for what is to be left to the SDK."""
-        if not block or (block.startswith(COMMENT) and b"\n" not in block):
-            return ""
+        """None for what is to be left to the SDK."""
         if not block.startswith(DATA) or b"\n" in block:
             return None
         try:
@@ -88,13 +87,13 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
             return None
         if not isinstance(event, dict) or event.get("error"):
             return None
+        if not _is_simple(event):
+            chunk = self._client._process_response_data(
+                data=event, cast_to=ChatCompletionChunk, response=self.response
+            )
+            return chunk.model_dump()
         text = _plain_text(event)
-        if text is not None:
-            return text
-        chunk = self._client._process_response_data(
-            data=event, cast_to=ChatCompletionChunk, response=self.response
-        )
-        return chunk.model_dump()
+        return event if text is None else text
 
 
 class _Blocks:
@@ -142,30 +141,44 @@ async def _after(first: bytes, reads: AsyncIterator[bytes]) -> AsyncIterator[byt
         yield read
 
 
-def _plain_text(event: dict[str, Any]) -> str | None:
-    """The text of an event that is nothing but that, and is of an assistant."""
+SIMPLE = {"content": str, "role": str, "refusal": str}
+"""What a delta may have besides, without meaning anything that must be looked into."""
+
+
+def _is_simple(event: dict[str, Any]) -> bool:
+    """Whether the SDK's model of it would say the same as it does."""
     try:
-        [choice] = event["choices"]
-        delta = choice["delta"]
-        text = delta["content"]
-        is_plain = (
-            type(text) is str
-            and text != ""
-            and not choice.get("finish_reason")
+        choices, usage = event["choices"], event.get("usage")
+        if "type" in event or not (usage is None or _is_usual(usage)):
+            return False
+        if choices == []:
+            return True
+        [choice] = choices
+        delta, reason = choice["delta"], choice.get("finish_reason")
+        return (
+            (reason is None or type(reason) is str)
             and not choice.get("logprobs")
-            and not event.get("usage")
-            and "type" not in event
-            and (len(delta) == 1 or _is_only_text(delta))
+            and all(value is None or type(value) is SIMPLE[name] for name, value in delta.items())
         )
     except (LookupError, TypeError, ValueError, AttributeError):
-        return None
-    return text if is_plain else None
+        return False
 
 
-def _is_only_text(delta: dict[str, Any]) -> bool:
-    return (
-        delta.get("role") in (None, "assistant")
-        and not delta.get("tool_calls")
-        and not delta.get("function_call")
-        and delta.get("id") is None
+def _is_usual(usage: Any) -> bool:
+    """Numbers, and dictionaries of numbers."""
+    return type(usage) is dict and all(
+        value is None or type(value) is int or (type(value) is dict and _is_usual(value))
+        for value in usage.values()
     )
+
+
+def _plain_text(event: dict[str, Any]) -> str | None:
+    """The text of a simple event that is nothing but that, and is of an assistant."""
+    if event.get("usage") or not event["choices"]:
+        return None
+    choice = event["choices"][0]
+    delta = choice["delta"]
+    if choice.get("finish_reason") or delta.get("role") not in (None, "assistant"):
+        return None
+    text: str | None = delta.get("content")
+    return text

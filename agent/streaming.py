@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import msgspec
 from langchain_core.language_models import BaseChatModel
@@ -33,6 +33,15 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     first_delay: float = 0.5
     """Before the second try; doubles from there."""
     longest_delay: float = 8.0
+
+
+@runtime_checkable
+class GivesDeltas(Protocol):
+    """A chat model that can do without a message for each delta: ``agent.openai_chat``."""
+
+    def astream_deltas(
+        self, input: Any, **more: Any
+    ) -> AsyncGenerator[str | AIMessageChunk, None]: ...
 
 
 async def stream_answer(
@@ -91,16 +100,20 @@ async def _one_try(
     name = str(getattr(model, "model_name", type(model).__name__))
     span = traces.begin("chat", {"gen_ai.operation.name": "chat", "gen_ai.request.model": name})
     more: dict[str, Any] = {"extra_headers": span.headers} if span.headers else {}
-    stream = cast("AsyncGenerator[AIMessageChunk, None]", model.astream(list(messages), **more))
+    begin = model.astream_deltas if isinstance(model, GivesDeltas) else model.astream
+    stream = cast("AsyncGenerator[str | AIMessageChunk, None]", begin(list(messages), **more))
     try:
         async with Silence(idle) as silence:
             silence.begins()
             async for chunk in stream:
                 silence.ends()
-                finished = finished or bool(chunk.response_metadata.get("finish_reason"))
-                # The last report counts: some providers report a running total with every chunk.
-                usage = cast("dict[str, Any] | None", chunk.usage_metadata) or usage
-                text = chunk.content if isinstance(chunk.content, str) else str(chunk.text)
+                if isinstance(chunk, str):
+                    text = chunk
+                else:
+                    finished = finished or bool(chunk.response_metadata.get("finish_reason"))
+                    # The last counts: some providers report a running total with every chunk.
+                    usage = cast("dict[str, Any] | None", chunk.usage_metadata) or usage
+                    text = chunk.content if isinstance(chunk.content, str) else str(chunk.text)
                 if text:
                     if not text_came:
                         span.note({"mnemosio.first_token_seconds": time.monotonic() - began})

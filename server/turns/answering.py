@@ -43,6 +43,7 @@ from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
 from server.turns.counts import TurnCounts
+from server.turns.frames import frame_seconds
 from server.turns.run import MESSAGE_STATUS, Run
 from server.turns.waiting import Joining, Waiting
 from stores.contract import ConversationStore, TurnStore
@@ -172,6 +173,7 @@ class Answering:
             counts=self.counts,
             lease_until=leased_at + self.lease_ms / 1000,
             doubted=self._verify_soon,
+            frame_seconds=lambda: frame_seconds(len(self._runs)),
         )
         self._runs[turn.id] = run
         self._tasks.start(self._run(run), f"turn {turn.id}")

@@ -59,8 +59,10 @@ class Run:
         counts: TurnCounts,
         lease_until: float,
         doubted: Callable[[Run], None],
+        frame_seconds: Callable[[], float],
     ) -> None:
-        """``doubted`` is called where the log takes this run for one that is over."""
+        """``doubted`` is called where the log takes this run for one that is over;
+        ``frame_seconds`` says how long what is said is joined."""
         self.turn = turn
         self.lease_until = lease_until  # by time.monotonic(): past it, another may be writing
         self._position = position
@@ -69,7 +71,7 @@ class Run:
         self._turns = turns
         self._counts = counts
         self._doubted = doubted
-        self._frames = Frames(self._send)
+        self._frames = Frames(self._send, frame_seconds)
         self._usage: dict[str, Any] | None = None
         self._ending: Literal["stopped", "abandoned"] | None = None
         self._generation: asyncio.Task[None] | None = None

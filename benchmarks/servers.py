@@ -7,7 +7,7 @@ import shutil
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,20 +46,23 @@ class Running:
 
 
 @asynccontextmanager
-async def module(name: str, *arguments: str) -> AsyncIterator[Running]:
-    """``python -m name`` as a process, from when it has printed its first line until the end."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", name, *arguments, cwd=HOME, stdin=PIPE, stdout=PIPE
-    )
+async def process(*command: str) -> AsyncIterator[Running]:
+    """The command as a process, from when it has printed its first line until the end."""
+    process = await asyncio.create_subprocess_exec(*command, cwd=HOME, stdin=PIPE, stdout=PIPE)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(30):
             first_line = await process.stdout.readline()
         if not first_line:
-            raise RuntimeError(f"{name} did not start")
+            raise RuntimeError(f"{' '.join(command)} did not start")
         yield Running(process, first_line.decode())
     finally:
         if process.returncode is None:
             process.terminate()
             async with asyncio.timeout(END_SECONDS):
                 await process.wait()
+
+
+def module(name: str, *arguments: str) -> AbstractAsyncContextManager[Running]:
+    """``python -m name``, as ``process`` has it."""
+    return process(sys.executable, "-m", name, *arguments)

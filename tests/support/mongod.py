@@ -63,6 +63,10 @@ class Mongod:
         tail = f"?replicaSet={REPLICA_SET}" if self.replica_set else ""
         return f"mongodb://127.0.0.1:{self.port}/{tail}"
 
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
     def start(self) -> Mongod:
         """Returns when it accepts writes. Again after a stop: the same port, the same data."""
         self.launch()

@@ -1,0 +1,130 @@
+"""One level: so many users of one server, and whether they saw their answers in real time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+from benchmarks.capacity.generator import Level, Seen
+from benchmarks.capacity.targets import TOKENS_PER_SECOND, Target, Targets
+from benchmarks.servers import HOME
+
+GAP_P99_SECONDS = 0.25
+FIRST_P99_SECONDS = 1.0
+PACE = 0.97
+"""Of the tokens that the provider says to so many users who ask without a pause."""
+
+LONGEST_SECONDS = 120.0
+"""Beyond the ramp and the window: to connect, and to read the last answers."""
+
+NOISE_CORES = 0.5
+"""Foreign load beyond which a level that failed says nothing."""
+
+
+@dataclass(frozen=True)
+class Result:
+    seen: Seen
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.seen.tokens / self.seen.seconds
+
+    @property
+    def pace(self) -> float:
+        """1: as many as the provider can have said."""
+        return self.rate / (self.seen.users * TOKENS_PER_SECOND)
+
+    @property
+    def cpu(self) -> float:
+        """The server's milliseconds for 1,000 tokens."""
+        return self.of("server")
+
+    def of(self, name: str) -> float:
+        """Milliseconds of this process for 1,000 tokens."""
+        cores = self.seen.cpu.get(name, 0.0)
+        return 1e6 * cores * self.seen.seconds / max(1, self.seen.tokens)
+
+    @property
+    def foreign(self) -> float:
+        """Cores."""
+        return self.seen.cpu["foreign"]
+
+    @property
+    def is_correct(self) -> bool:
+        return self.seen.wrong == 0
+
+    @property
+    def faults(self) -> list[str]:
+        """Why it was not in real time; none where it was."""
+        seen = self.seen
+        found = [f"{count} × {error}" for error, count in seen.errors.items()]
+        if seen.wrong:
+            found.append(f"{seen.wrong} tokens wrong")
+        if self.pace < PACE:
+            found.append(f"{self.pace:.0%} of the pace")
+        if seen.gaps[1] > GAP_P99_SECONDS:
+            found.append(f"gaps of {1e3 * seen.gaps[1]:.0f} ms")
+        if seen.firsts[1] > FIRST_P99_SECONDS:
+            found.append(f"first token after {1e3 * seen.firsts[1]:.0f} ms")
+        return found
+
+    @property
+    def is_real_time(self) -> bool:
+        return not self.faults
+
+    @property
+    def is_noise(self) -> bool:
+        """It failed, and somebody else may be the reason."""
+        return not self.is_real_time and self.foreign > NOISE_CORES
+
+
+async def run(
+    targets: Targets, target: Target, users: int, *, window: float, ramp: float = 4.0
+) -> Result:
+    level = Level(
+        target.user, target.port, users, window=window, ramp=ramp, pids=targets.pids(target)
+    )
+    return Result(await generated(level))
+
+
+async def generated(level: Level) -> Seen:
+    generator = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.capacity.generator", json.dumps(asdict(level))),
+        cwd=HOME,
+        stdout=PIPE,
+    )
+    try:
+        async with asyncio.timeout(level.ramp + level.window + LONGEST_SECONDS):
+            printed, _ = await generator.communicate()
+    finally:
+        if generator.returncode is None:
+            generator.kill()
+            await generator.wait()
+    return Seen(**json.loads(printed))
+
+
+async def warm_up(targets: Targets, target: Target) -> None:
+    """What a server does only once is not to be measured."""
+    await run(targets, target, 5, window=1.0, ramp=0.5)
+
+
+def in_real_time(results: Sequence[Result]) -> bool:
+    """Most of a level's passes were. Those that somebody else disturbed count only if all were."""
+    quiet = [result for result in results if not result.is_noise] or results
+    return median(result.is_real_time for result in quiet) > 0.5
+
+
+def held(results: dict[int, list[Result]]) -> int:
+    """The most users in real time of all levels measured below the first that failed."""
+    most = 0
+    for users in sorted(results):
+        if not in_real_time(results[users]):
+            break
+        most = users
+    return most

@@ -1,0 +1,157 @@
+"""The servers that are compared, each in a process of its own, all before one provider."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.capacity import peers
+from benchmarks.report import Missing
+from benchmarks.servers import Running, mongod, module, process, redis_server
+from tests.support.app import UNLIMITED, App
+from tests.support.ports import free_port
+
+TOKENS_PER_SECOND = 50
+START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    user: str
+    """One of ``users.USERS``."""
+    port: int
+    pid: int | None
+    """None where there is no server."""
+    helpers: dict[str, int] = field(default_factory=dict)
+    """Processes that work for it, by name."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    provider: Running
+    running: dict[str, Target]
+    missing: dict[str, str]
+    """Why the others are not there."""
+
+    def pids(self, target: Target) -> dict[str, int]:
+        """Of all that runs here; what is not at work for this one are the "others"."""
+        pids = {"provider": self.provider.process.pid, **target.helpers, "bench": os.getpid()}
+        if target.pid is not None:
+            pids["server"] = target.pid
+        for other in self.running.values():
+            if other is not target and other.pid is not None:
+                pids[f"other {other.name}"] = other.pid
+        return pids
+
+
+Start = Callable[[AsyncExitStack, Running, Path], Awaitable[Target]]
+"""Ended with the stack; the provider; a folder for data. Raises ``Missing``."""
+
+
+async def _ours(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
+    redis = stack.enter_context(redis_server())
+    mongo = mongod(folder / "mongod")
+    await asyncio.to_thread(mongo.start)
+    stack.callback(mongo.kill)
+    data = folder / "data"
+    data.mkdir()
+    app = App(
+        data,
+        REDIS_URL=redis.url,
+        MONGODB_URI=mongo.uri,
+        OPENAI_API_KEY="none",
+        OPENAI_BASE_URL=f"http://127.0.0.1:{provider.port}/v1",
+        LOG_LEVEL="warning",
+        **UNLIMITED,
+    )
+    await asyncio.to_thread(app.start)
+    stack.callback(app.kill)
+    assert app.process is not None
+    return Target(
+        "ours", "mnemosio", app.port, app.process.pid, {"redis": redis.pid, "mongod": mongo.pid}
+    )
+
+
+async def _plain(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
+    server = await stack.enter_async_context(module("benchmarks.plain_server", str(provider.port)))
+    return Target("plain server", "plain", server.port, server.process.pid)
+
+
+async def _node(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
+    command = await peers.node()
+    server = await stack.enter_async_context(process(*command, str(provider.port)))
+    return Target("bare Node", "plain", server.port, server.process.pid)
+
+
+async def _chainlit(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
+    command = await peers.chainlit()
+    port = free_port()
+    server = await asyncio.create_subprocess_exec(
+        *(*command, "--host", "127.0.0.1", "--port", str(port)),
+        cwd=peers.folder("chainlit"),
+        env={**os.environ, "PROVIDER": f"http://127.0.0.1:{provider.port}/v1"},
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    stack.push_async_callback(_ended, server)
+    await _listening(server, port)
+    return Target("Chainlit", "chainlit", port, server.pid)
+
+
+async def _no_server(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
+    return Target("no server", "provider", provider.port, None)
+
+
+STARTS: dict[str, Start] = {
+    "ours": _ours,
+    "plain": _plain,
+    "node": _node,
+    "chainlit": _chainlit,
+    "direct": _no_server,
+}
+
+
+@asynccontextmanager
+async def started(
+    names: Sequence[str], tokens_per_second: float = TOKENS_PER_SECOND
+) -> AsyncIterator[Targets]:
+    """All of these that this machine has."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnemosio-bench-")))
+        provider = await stack.enter_async_context(
+            module("benchmarks.provider", str(tokens_per_second))
+        )
+        targets = Targets(provider, {}, {})
+        for name in names:
+            try:
+                targets.running[name] = await STARTS[name](stack, provider, folder)
+            except Missing as missing:
+                targets.missing[name] = str(missing)
+        yield targets
+
+
+async def _listening(server: asyncio.subprocess.Process, port: int) -> None:
+    """Raises ``Missing`` where it does not come to that."""
+    end = asyncio.get_running_loop().time() + START_SECONDS
+    while asyncio.get_running_loop().time() < end and server.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.1)
+        else:
+            writer.close()
+            return
+    raise Missing("it is installed, but does not start")
+
+
+async def _ended(server: asyncio.subprocess.Process) -> None:
+    if server.returncode is None:
+        server.kill()
+        await server.wait()

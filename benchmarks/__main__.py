@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 
 import uvloop
 
 from benchmarks import chat, cold, feed, memory, page, stampede, stores
+from benchmarks.capacity import bench as capacity
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
 
@@ -24,6 +26,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "stampede": stampede.measure,
     "feed": feed.measure,
     "chat": chat.measure,
+    "capacity": capacity.measure,
     "page": page.measure,
 }
 
@@ -33,9 +36,11 @@ def main() -> int:
     parser.add_argument("--only", choices=BENCHMARKS, metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--long", action="store_true", help="more rounds, more users, more data")
     parser.add_argument("--messages", type=int, help="that are stored for the cold loads")
+    parser.add_argument("--chart", type=Path, help="draw the capacity there (SVG)", metavar="PATH")
     arguments = parser.parse_args()
     names = [arguments.only] if arguments.only else list(BENCHMARKS)
     BENCHMARKS["cold"] = partial(cold.measure, stored=arguments.messages)
+    BENCHMARKS["capacity"] = partial(capacity.measure, draw_to=arguments.chart)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(measure(names, long=arguments.long))
 

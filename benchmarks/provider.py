@@ -126,6 +126,11 @@ class Beat:
         self._order = itertools.count()  # streams that are due at one time can't be compared
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def streams(self) -> int:
+        """On their way."""
+        return len(self._due)
+
     def begin(self, transport: asyncio.Transport, chunks: Chunks, tokens: int) -> Stream:
         stream = Stream(transport, chunks, tokens, self._loop.time())
         transport.write(chunks.begin)
@@ -166,7 +171,7 @@ class Connection(asyncio.Protocol):
         self._stream: Stream | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._stream is not None:

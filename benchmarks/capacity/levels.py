@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from asyncio.subprocess import PIPE
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 
 from benchmarks.capacity.generator import Level, Seen
 from benchmarks.capacity.targets import TOKENS_PER_SECOND, Target, Targets
 from benchmarks.servers import HOME
+from benchmarks.timing import cpu_seconds
 
 GAP_P99_SECONDS = 0.25
 FIRST_P99_SECONDS = 1.0
@@ -21,6 +21,9 @@ PACE = 0.97
 
 LONGEST_SECONDS = 120.0
 """Beyond the ramp and the window: to connect, and to read the last answers."""
+
+REST_SECONDS = 30.0
+REST_LOOK_SECONDS = 0.3
 
 NOISE_CORES = 0.5
 """Foreign load beyond which a level that failed says nothing."""
@@ -40,12 +43,7 @@ class Result:
         """1: as many as the provider can have said."""
         return self.rate / (self.seen.users * TOKENS_PER_SECOND)
 
-    @property
-    def cpu(self) -> float:
-        """The server's milliseconds for 1,000 tokens."""
-        return self.of("server")
-
-    def of(self, name: str) -> float:
+    def cpu(self, name: str) -> float:
         """Milliseconds of this process for 1,000 tokens."""
         cores = self.seen.cpu.get(name, 0.0)
         return 1e6 * cores * self.seen.seconds / max(1, self.seen.tokens)
@@ -54,10 +52,6 @@ class Result:
     def foreign(self) -> float:
         """Cores."""
         return self.seen.cpu["foreign"]
-
-    @property
-    def is_correct(self) -> bool:
-        return self.seen.wrong == 0
 
     @property
     def faults(self) -> list[str]:
@@ -87,10 +81,31 @@ class Result:
 async def run(
     targets: Targets, target: Target, users: int, *, window: float, ramp: float = 4.0
 ) -> Result:
+    if target.pid is not None:
+        await _at_rest(target.pid)
     level = Level(
         target.user, target.port, users, window=window, ramp=ramp, pids=targets.pids(target)
     )
     return Result(await generated(level))
+
+
+async def run_when_quiet(targets: Targets, target: Target, users: int, *, window: float) -> Result:
+    """Once more where somebody else may be the reason for a failure."""
+    result = await run(targets, target, users, window=window)
+    if result.is_noise:
+        result = await run(targets, target, users, window=window)
+    return result
+
+
+async def _at_rest(pid: int) -> None:
+    """It has done with what the level before has left it to do; at most ``REST_SECONDS``."""
+    end = time.monotonic() + REST_SECONDS
+    busy = cpu_seconds(pid)
+    while time.monotonic() < end:
+        await asyncio.sleep(REST_LOOK_SECONDS)
+        before, busy = busy, cpu_seconds(pid)
+        if busy - before < REST_LOOK_SECONDS / 10:
+            return
 
 
 async def generated(level: Level) -> Seen:
@@ -112,19 +127,3 @@ async def generated(level: Level) -> Seen:
 async def warm_up(targets: Targets, target: Target) -> None:
     """What a server does only once is not to be measured."""
     await run(targets, target, 5, window=1.0, ramp=0.5)
-
-
-def in_real_time(results: Sequence[Result]) -> bool:
-    """Most of a level's passes were. Those that somebody else disturbed count only if all were."""
-    quiet = [result for result in results if not result.is_noise] or results
-    return median(result.is_real_time for result in quiet) > 0.5
-
-
-def held(results: dict[int, list[Result]]) -> int:
-    """The most users in real time of all levels measured below the first that failed."""
-    most = 0
-    for users in sorted(results):
-        if not in_real_time(results[users]):
-            break
-        most = users
-    return most

@@ -22,7 +22,7 @@ async def node() -> list[str]:
     binary, npm = shutil.which("node"), shutil.which("npm")
     if binary is None or npm is None:
         raise Missing("there is no Node with npm")
-    folder = await _installed(
+    folder = await installed(
         "node", "package.json", [npm, "install", "--silent", "--no-fund", "--no-audit"]
     )
     return [binary, str(folder / "server.mjs")]
@@ -31,7 +31,7 @@ async def node() -> list[str]:
 async def chainlit() -> list[str]:
     """The command that starts Chainlit's server, in ``folder("chainlit")``. Raises ``Missing``."""
     bin_folder = folder("chainlit") / "venv" / "bin"
-    await _installed(
+    await installed(
         "chainlit",
         "requirements.txt",
         [sys.executable, "-m", "venv", "--clear", "venv"],
@@ -45,7 +45,7 @@ def folder(name: str) -> Path:
     return Path(base, "mnemosio-benchmarks", name)
 
 
-async def _installed(name: str, wanted: str, *commands: list[str]) -> Path:
+async def installed(name: str, wanted: str, *commands: list[str]) -> Path:
     """The peer's folder, with its files as they are here; ``wanted`` is the one with versions."""
     place = folder(name)
     place.mkdir(parents=True, exist_ok=True)

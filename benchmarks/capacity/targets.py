@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.capacity import peers
 from benchmarks.report import Missing
-from benchmarks.servers import Running, mongod, module, process, redis_server
+from benchmarks.servers import Running, module, mongod, process, redis_server
 from tests.support.app import UNLIMITED, App
 from tests.support.ports import free_port
 
@@ -74,20 +74,19 @@ async def _ours(stack: AsyncExitStack, provider: Running, folder: Path) -> Targe
     await asyncio.to_thread(app.start)
     stack.callback(app.kill)
     assert app.process is not None
-    return Target(
-        "ours", "mnemosio", app.port, app.process.pid, {"redis": redis.pid, "mongod": mongo.pid}
-    )
+    helpers = {"redis": redis.pid, "mongod": mongo.pid}
+    return Target(NAMES[OURS], "mnemosio", app.port, app.process.pid, helpers)
 
 
 async def _plain(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
     server = await stack.enter_async_context(module("benchmarks.plain_server", str(provider.port)))
-    return Target("plain server", "plain", server.port, server.process.pid)
+    return Target(NAMES["plain"], "plain", server.port, server.process.pid)
 
 
 async def _node(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
     command = await peers.node()
     server = await stack.enter_async_context(process(*command, str(provider.port)))
-    return Target("bare Node", "plain", server.port, server.process.pid)
+    return Target(NAMES["node"], "plain", server.port, server.process.pid)
 
 
 async def _chainlit(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
@@ -102,19 +101,27 @@ async def _chainlit(stack: AsyncExitStack, provider: Running, folder: Path) -> T
     )
     stack.push_async_callback(_ended, server)
     await _listening(server, port)
-    return Target("Chainlit", "chainlit", port, server.pid)
+    return Target(NAMES["chainlit"], "chainlit", port, server.pid)
 
 
 async def _no_server(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
-    return Target("no server", "provider", provider.port, None)
+    return Target(NAMES[DIRECT], "provider", provider.port, None)
 
 
+OURS, DIRECT = "ours", "direct"
 STARTS: dict[str, Start] = {
-    "ours": _ours,
-    "plain": _plain,
+    OURS: _ours,
     "node": _node,
     "chainlit": _chainlit,
-    "direct": _no_server,
+    "plain": _plain,
+    DIRECT: _no_server,
+}
+NAMES = {
+    OURS: "this server",
+    "node": "bare Node",
+    "chainlit": "Chainlit",
+    "plain": "plain server",
+    DIRECT: "no server",
 }
 
 

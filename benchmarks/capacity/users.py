@@ -15,6 +15,8 @@ from benchmarks.capacity import frames
 from benchmarks.capacity.tally import Reading, Tally
 from benchmarks.provider import question
 
+ENGINE = "/socket.io/"
+
 
 class User(asyncio.Protocol):
     """Connects, is ``ready``, and from ``start`` on asks and reads."""
@@ -30,14 +32,26 @@ class User(asyncio.Protocol):
         self._answer: Reading | None = None
         self._asks_again = True
 
+    @property
+    def deflates(self) -> bool:
+        """The server compresses what it sends."""
+        return False
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.ready.done():
-            self.ready.set_exception(ConnectionError("the server hung up before it let in"))
-        elif not self.done.done():
+            self.refuse("the server hung up")
+        else:
             self.fail("the server ended the connection")
+
+    def refuse(self, why: str) -> None:
+        """It was not let in."""
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionError(why))
+            self.done.set_result(None)
+        self._transport.abort()
 
     def start(self) -> None:
         self._answer = Reading(self._tokens, self._tally)
@@ -114,12 +128,16 @@ class ProviderUser(User):
 class SocketIOUser(User):
     """As much of Engine.IO 4 and Socket.IO 5 as it takes."""
 
-    path = "/socket.io/"
+    path = ENGINE
     auth: dict[str, str] | None = None
 
     def __init__(self, port: int, tally: Tally, tokens: int) -> None:
         super().__init__(port, tally, tokens)
-        self.frames = frames.Frames()
+        self._frames = frames.Frames()
+
+    @property
+    def deflates(self) -> bool:
+        return self._frames.deflates
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -128,9 +146,9 @@ class SocketIOUser(User):
 
     def data_received(self, data: bytes) -> None:
         try:
-            messages = self.frames.feed(data)
+            messages = self._frames.feed(data)
         except frames.Refused as refused:
-            self._refuse(str(refused))
+            self.refuse(str(refused))
             return
         for opcode, payload in messages:
             if opcode == frames.TEXT:
@@ -154,12 +172,7 @@ class SocketIOUser(User):
             self.ready.set_result(None)
             self.connected()
         elif packet.startswith(b"44"):
-            self._refuse(packet.decode())
-
-    def _refuse(self, why: str) -> None:
-        if not self.ready.done():
-            self.ready.set_exception(ConnectionError(why))
-        self._transport.abort()
+            self.refuse(packet.decode())
 
     def send(self, packet: bytes) -> None:
         self._transport.write(frames.frame(packet))

@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long check bench chaos fuzz soak
+.PHONY: help setup run test test-long check bench bench-peers chaos fuzz soak
 
 # Of the whole test run: its tests mostly wait, so there are more than a small machine's processors.
 WORKERS = -n 3
 
 help:  ## Show these lines
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## Install what the server needs into .venv, and build the chat page (what has changed)
 	@scripts/setup.sh requirements.txt
@@ -35,6 +35,10 @@ check:  ## Lint, formatting, types, and who may import whom
 bench:  ## Measure this machine
 	@scripts/setup.sh requirements-dev.txt
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+bench-peers:  ## Measure how many users it holds, beside other servers, which it installs; half an hour
+	@scripts/setup.sh requirements-dev.txt
+	@.venv/bin/python -m benchmarks.capacity $(ARGS)
 
 chaos:  ## Break everything at random and check that nothing is lost; ARGS="--seed 7 --seconds 120"
 	@scripts/setup.sh requirements-dev.txt

@@ -4,20 +4,19 @@ Answers OpenAI's streaming chat completions with stamped tokens, the first at on
 when it is due. The last message says how many: "tokens 200", say. It prints its port when it
 listens.
 
-It must never be what holds a server up, so a stream is no task but an entry in one heap of due
-times, and all of a chunk but its token is encoded beforehand. Who reads too slowly is not waited
-for: the beat goes on, and an answer is small enough to be kept for him.
+It must never be what holds a server up, so a stream is no task but an entry in one queue, and all
+of a chunk but its token is encoded beforehand. Who reads too slowly is not waited for: the beat
+goes on, and an answer is small enough to be kept for him.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import re
 import sys
+from collections import deque
 from dataclasses import dataclass
-from heapq import heappop, heappush, heapreplace
 from typing import cast
 
 import uvloop
@@ -98,7 +97,8 @@ class Stream:
     transport: asyncio.Transport
     chunks: Chunks
     tokens: int
-    began: float
+    due: float
+    """When to say the next token, by the loop's clock."""
     said: int = 0
     is_cut: bool = False
     """Its reader has gone."""
@@ -122,43 +122,43 @@ class Beat:
         """``pause``: seconds between two tokens of an answer."""
         self._pause = pause
         self._loop = asyncio.get_running_loop()
-        self._due: list[tuple[float, int, Stream]] = []
-        self._order = itertools.count()  # streams that are due at one time can't be compared
+        # The soonest first: all pause alike, so who has spoken goes to the end, and so does
+        # who begins.
+        self._streams: deque[Stream] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def streams(self) -> int:
         """On their way."""
-        return len(self._due)
+        return len(self._streams)
 
     def begin(self, transport: asyncio.Transport, chunks: Chunks, tokens: int) -> Stream:
-        stream = Stream(transport, chunks, tokens, self._loop.time())
+        now = self._loop.time()
+        stream = Stream(transport, chunks, tokens, now)
         transport.write(chunks.begin)
-        stream.say()
-        if not stream.is_over:
-            heappush(self._due, (stream.began + self._pause, next(self._order), stream))
-            self._set_timer()
+        self._say(stream)
+        if self._timer is None:
+            self._set_timer(now)
         return stream
 
-    def _tick(self) -> None:
-        self._timer = None
-        now = self._loop.time()
-        while self._due and self._due[0][0] <= now:
-            _, order, stream = self._due[0]
-            if not stream.is_cut:
-                stream.say()
-            if stream.is_cut or stream.is_over:
-                heappop(self._due)
-            else:
-                due = stream.began + stream.said * self._pause
-                heapreplace(self._due, (due, order, stream))
-        if self._due:
-            self._set_timer()
+    def _say(self, stream: Stream) -> None:
+        stream.say()
+        if not stream.is_over:
+            stream.due += self._pause
+            self._streams.append(stream)
 
-    def _set_timer(self) -> None:
-        # All pause alike, so no new stream's token is due before those that are waited for.
-        if self._timer is None:
-            wait = max(self._due[0][0] - self._loop.time(), SHORTEST_WAIT_SECONDS)
+    def _tick(self) -> None:
+        now, streams = self._loop.time(), self._streams
+        while streams and streams[0].due <= now:
+            stream = streams.popleft()
+            if not stream.is_cut:
+                self._say(stream)
+        self._set_timer(now)
+
+    def _set_timer(self, now: float) -> None:
+        self._timer = None
+        if self._streams:
+            wait = max(self._streams[0].due - now, SHORTEST_WAIT_SECONDS)
             self._timer = self._loop.call_later(wait, self._tick)
 
 

@@ -35,7 +35,7 @@ async def chainlit() -> list[str]:
         "chainlit",
         "requirements.txt",
         [sys.executable, "-m", "venv", "--clear", "venv"],
-        [str(bin_folder / "pip"), "install", "-q", "-r", "requirements.txt"],
+        [str(bin_folder / "pip"), "install", "-qq", "-r", "requirements.txt"],
     )
     return [str(bin_folder / "chainlit"), "run", "app.py", "--headless"]
 

@@ -267,21 +267,19 @@ def test_most_passes_decide_and_a_disturbed_one_only_where_all_were() -> None:
     ("holds", "bisections", "levels"),
     [
         pytest.param(1_000, 2, [50, 200, 400], id="all"),
-        pytest.param(310, 0, [50, 200, 400, 600], id="no bisection"),
-        pytest.param(310, 2, [50, 200, 400, 600, 300, 350], id="between"),
-        pytest.param(20, 9, [50, 75, 25, 10, 20], id="below the first"),
+        pytest.param(310, 0, [50, 200, 400], id="no bisection"),
+        pytest.param(370, 2, [50, 200, 400, 600, 300, 350], id="not yet saturated"),
+        pytest.param(310, 2, [50, 200, 400, 300, 350], id="between"),
+        pytest.param(20, 9, [50, 25, 10, 20], id="below the first"),
     ],
 )
 def test_a_search_rises_to_the_first_failure_and_looks_far_above_and_below_it(
     holds: int, bisections: int, levels: list[int]
 ) -> None:
-    steps = search([50, 200, 400], bisections)
-    measured = [next(steps)]
-    try:
-        while True:
-            measured.append(steps.send(measured[-1] <= holds))
-    except StopIteration:
-        assert measured == levels
+    found = Found()
+    for users in search(found, [50, 200, 400], bisections):
+        found.results[users] = [seen_at(users, rate=min(1.0, holds / users))]
+    assert list(found.results) == levels
 
 
 def test_the_table_has_what_was_measured_and_names_who_is_left_out() -> None:

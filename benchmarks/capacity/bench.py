@@ -18,13 +18,13 @@ SHORT = Plan(
     {
         "ours": (50, 200, 400, 600),
         "node": (50, 200, 400, 600),
-        "plain": (20, 40, 60),
+        "plain": (20, 40),
         "direct": (50,),
     },
-    window=5.0,
+    window=4.0,
     bisections=1,
 )
-LONG = replace(SHORT, window=10.0, passes=3, bisections=2)
+LONG = replace(SHORT, window=10.0, passes=3, bisections=2, is_patient=True)
 WHOLE = Plan(
     {
         "ours": (50, 100, 200, 300, 400, 500, 600, 800),
@@ -36,6 +36,7 @@ WHOLE = Plan(
     window=10.0,
     passes=3,
     bisections=2,
+    is_patient=True,
 )
 
 

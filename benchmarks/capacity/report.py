@@ -73,7 +73,7 @@ def _laid_out(cells: list[str]) -> str:
 
 def rows(found: Mapping[str, Found], missing: Mapping[str, str]) -> list[Row]:
     """Ours beside the others; nothing of what was not measured, but why."""
-    later = f"{FIRST_TOKEN_USERS} users: first token later than without server"
+    later = f"{FIRST_TOKEN_USERS} users: first token, the server's part"
     everything = [result for each in found.values() for result in each.all]
     users = _row(found, "users in real time", "", lambda each: each.held, less_is_better=False)
     left_out = [

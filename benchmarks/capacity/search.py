@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -13,8 +13,10 @@ from benchmarks.timing import in_turns
 
 GRID = 5
 """Numbers of users between two levels are multiples of it."""
+SATURATED = 0.9
+"""Below so much of the pace a server says as many tokens as it can."""
 FAR_ABOVE = 1.5
-"""Times the first level that failed: there a server says as many tokens as it can."""
+"""Times the first level that failed: what is not saturated there, is here."""
 
 Tell = Callable[[Target, Result], None]
 
@@ -27,6 +29,8 @@ class Plan:
     """Seconds."""
     passes: int = 1
     bisections: int = 0
+    is_patient: bool = False
+    """A level that failed while others used the machine is measured again."""
 
 
 @dataclass
@@ -65,48 +69,42 @@ class Found:
         return [each for passes in self.results.values() for each in passes]
 
 
-def search(rising: Sequence[int], bisections: int) -> Generator[int, bool, None]:
+def search(found: Found, rising: Sequence[int], bisections: int) -> Iterator[int]:
     """The levels to measure: rising up to the first that fails, far above it, and in between.
 
-    Is sent whether the last one was in real time.
+    ``found`` has to hold the results of each by the time the next one is asked for.
     """
-    held, failed = 0, None
     for users in rising:
-        if not (yield users):
-            failed = users
+        yield users
+        if not found.is_real_time(users):
             break
-        held = users
-    if failed is None:
+    else:
         return
-    yield round(failed * FAR_ABOVE)
+    failed = users
+    if found.at(failed, lambda each: each.pace) > SATURATED:
+        yield round(failed * FAR_ABOVE)
     for _ in range(bisections):
-        middle = round((held + failed) / 2 / GRID) * GRID
-        if not held < middle < failed:
+        middle = round((found.held + failed) / 2 / GRID) * GRID
+        if not found.held < middle < failed:
             return
-        if (yield middle):
-            held = middle
-        else:
+        yield middle
+        if not found.is_real_time(middle):
             failed = middle
 
 
 async def run(targets: Targets, plan: Plan, tell: Tell) -> dict[str, Found]:
     """Each target's next level in turns, so that what else this machine does falls on all."""
     found = {name: Found() for name in targets.running}
-    searches = {name: search(plan.rising[name], plan.bisections) for name in found}
+    searches = {
+        name: search(each, plan.rising[name], plan.bisections) for name, each in found.items()
+    }
     for target in targets.running.values():
         await levels.warm_up(targets, target)
-    due = {name: next(each) for name, each in searches.items()}
-    while due:
+    measure = levels.run_when_quiet if plan.is_patient else levels.run
+    while due := {name: users for name, each in searches.items() if (users := next(each, None))}:
         for _, name in in_turns(list(due), plan.passes):
-            target, passes = targets.running[name], found[name].results.setdefault(due[name], [])
-            result = await levels.run_when_quiet(targets, target, due[name], window=plan.window)
-            passes.append(result)
+            target, users = targets.running[name], due[name]
+            result = await measure(targets, target, users, window=plan.window)
+            found[name].results.setdefault(users, []).append(result)
             tell(target, result)
-        held = {name: found[name].is_real_time(users) for name, users in due.items()}
-        due = {}
-        for name, was_held in held.items():
-            try:
-                due[name] = searches[name].send(was_held)
-            except StopIteration:
-                continue
     return found

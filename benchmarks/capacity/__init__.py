@@ -1,0 +1,1 @@
+"""How many users can watch their answers stream in real time on one process: docs/benchmarks.md."""

@@ -7,7 +7,7 @@ from html import escape
 
 from benchmarks.report import number
 
-WIDTH = 720
+WIDTH, MARGIN = 720, 10
 NAME_WIDTH, VALUE_WIDTH = 130, 90
 BAR, STEP, TOP, TITLE = 18, 28, 16, 30
 """Heights."""
@@ -47,9 +47,10 @@ def drawn(charts: Mapping[str, Mapping[str, float]], ours: str, note: str) -> st
         top += TOP
     pieces.append(_text(0, top, note, "note"))
     body = "\n".join(f"  {piece}" for piece in pieces)
-    size = f'width="{WIDTH}" height="{top + TOP}" viewBox="0 0 {WIDTH} {top + TOP}"'
+    height, label = top + TOP, escape("; ".join(charts), quote=True)
+    size = f'width="{WIDTH}" height="{height}" viewBox="-{MARGIN} 0 {WIDTH} {height}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{label}">\n'
         f"  <style>{STYLE}  </style>\n{body}\n</svg>\n"
     )
 

@@ -41,7 +41,7 @@ async def these(names: list[str], users: list[int], passes: int, window: float) 
         for name, why in targets.missing.items():
             print(f"{name} left out: {why}", flush=True)
         for target in targets.running.values():
-            await levels.warm_up(targets, target)
+            await levels.warm_up(target)
         for level in users:
             for _, name in in_turns(list(targets.running), passes):
                 target = targets.running[name]

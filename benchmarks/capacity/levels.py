@@ -109,6 +109,7 @@ async def _at_rest(pid: int) -> None:
 
 
 async def generated(level: Level) -> Seen:
+    """What the users of a process of their own saw."""
     generator = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.capacity.generator", json.dumps(asdict(level))),
         cwd=HOME,
@@ -121,9 +122,11 @@ async def generated(level: Level) -> Seen:
         if generator.returncode is None:
             generator.kill()
             await generator.wait()
+    if generator.returncode != 0:
+        raise RuntimeError("the users' process failed; what it said is above")
     return Seen(**json.loads(printed))
 
 
-async def warm_up(targets: Targets, target: Target) -> None:
+async def warm_up(target: Target) -> None:
     """What a server does only once is not to be measured."""
-    await run(targets, target, 5, window=1.0, ramp=0.5)
+    await generated(Level(target.user, target.port, 5, tokens=20, ramp=0.2, window=0.5))

@@ -99,7 +99,7 @@ async def run(targets: Targets, plan: Plan, tell: Tell) -> dict[str, Found]:
         name: search(each, plan.rising[name], plan.bisections) for name, each in found.items()
     }
     for target in targets.running.values():
-        await levels.warm_up(targets, target)
+        await levels.warm_up(target)
     measure = levels.run_when_quiet if plan.is_patient else levels.run
     while due := {name: users for name, each in searches.items() if (users := next(each, None))}:
         for _, name in in_turns(list(due), plan.passes):

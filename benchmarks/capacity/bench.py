@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.capacity import chart, report
 from benchmarks.capacity.levels import Result
 from benchmarks.capacity.search import Found, Plan, Tell, run
-from benchmarks.capacity.targets import NAMES, OURS, Target, started
+from benchmarks.capacity.targets import DIRECT, NAMES, OURS, Target, started
 from benchmarks.report import Missing, Row
 
 SHORT = Plan(
@@ -57,7 +57,7 @@ async def compared(plan: Plan, tell: Tell, draw_to: Path | None) -> list[Row]:
 
 
 def _draw(found: Mapping[str, Found], path: Path) -> None:
-    servers = {NAMES[name]: each for name, each in found.items() if name != "direct"}
+    servers = {NAMES[name]: each for name, each in found.items() if name != DIRECT}
     cpu = report.cpu_when_held("server")
     picture = chart.drawn(
         {

@@ -60,7 +60,7 @@ class Seen:
     deliveries: int
     answers: int
     firsts: tuple[float, float]
-    """Median and p99, as all that follow. NaN is null in JSON, and None here."""
+    """Median and p99, as the two that follow; infinite where there was none."""
     gaps: tuple[float, float]
     lags: tuple[float, float]
     wrong: int
@@ -85,6 +85,8 @@ async def drive(level: Level) -> Seen:
     await asyncio.sleep(level.window)
     tally.is_open = False
     after = Usage(level.pids or {})
+    server = (level.pids or {}).get("server")
+    resident = resident_bytes(server) if server else 0.0
     for handle in began:
         handle.cancel()
     for user in users:
@@ -94,7 +96,6 @@ async def drive(level: Level) -> Seen:
     deflates = any(user.deflates for user in users)
     for user in users:
         user.close()
-    server = (level.pids or {}).get("server")
     return Seen(
         users=level.users,
         seconds=after.at - before.at,
@@ -107,7 +108,7 @@ async def drive(level: Level) -> Seen:
         wrong=tally.wrong,
         errors=dict(Counter(tally.errors)),
         cpu=after.since(before),
-        resident=resident_bytes(server) if server else 0.0,
+        resident=resident,
         deflates=deflates,
     )
 

@@ -21,6 +21,7 @@ COLUMNS = (
     ("gap 99", 8),
     ("lag 50", 8),
     ("99 ms", 7),
+    ("a piece", 8),
     ("CPU/1,000", 10),
     ("redis", 7),
     ("mongod", 7),
@@ -44,7 +45,7 @@ def heading() -> str:
 def line(name: str, result: Result) -> str:
     """Times in ms; CPU for 1,000 tokens in ms (server, Redis, mongod), then of processes in cores.
 
-    ``lag``: from the provider's write to the user.
+    ``lag``: from the provider's write to the user. ``a piece``: tokens that came as one event.
     """
     seen, cpu = result.seen, result.seen.cpu
     cells = [
@@ -56,12 +57,13 @@ def line(name: str, result: Result) -> str:
         f"{1e3 * seen.gaps[1]:.0f}",
         f"{1e3 * seen.lags[0]:.1f}",
         f"{1e3 * seen.lags[1]:.0f}",
+        f"{seen.tokens / max(1, seen.deliveries):.1f}",
         *(f"{result.cpu(each):.1f}" for each in ("server", "redis", "mongod")),
         *(f"{cpu.get(each, 0.0):.2f}" for each in ("server", "provider", "generator", "foreign")),
         f"{seen.resident / 1e6:.0f}",
     ]
     verdict = "real time" if result.is_real_time else "; ".join(result.faults)
-    return f"{_laid_out(cells)}  {verdict}"
+    return f"{_laid_out(cells)}  {verdict}{' (compressed)' if seen.deflates else ''}"
 
 
 def _laid_out(cells: list[str]) -> str:

@@ -19,6 +19,7 @@ from tests.support.ports import free_port
 
 TOKENS_PER_SECOND = 50
 START_SECONDS = 60.0
+DOES_NOT_START = "it is installed, but does not start"
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,14 @@ class Targets:
     """Why the others are not there."""
 
     def pids(self, target: Target) -> dict[str, int]:
-        """Of all that runs here; what is not at work for this one are the "others"."""
+        """Of all that runs here, by name; what works for another target is named after it."""
         pids = {"provider": self.provider.process.pid, **target.helpers, "bench": os.getpid()}
         if target.pid is not None:
             pids["server"] = target.pid
         for other in self.running.values():
             if other is not target and other.pid is not None:
-                pids[f"other {other.name}"] = other.pid
+                at_rest = {"server": other.pid, **other.helpers}
+                pids |= {f"{other.name}, {name}": pid for name, pid in at_rest.items()}
         return pids
 
 
@@ -85,7 +87,10 @@ async def _plain(stack: AsyncExitStack, provider: Running, folder: Path) -> Targ
 
 async def _node(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:
     command = await peers.node()
-    server = await stack.enter_async_context(process(*command, str(provider.port)))
+    try:
+        server = await stack.enter_async_context(process(*command, str(provider.port)))
+    except RuntimeError:
+        raise Missing(DOES_NOT_START) from None
     return Target(NAMES["node"], "plain", server.port, server.process.pid)
 
 
@@ -155,7 +160,7 @@ async def _listening(server: asyncio.subprocess.Process, port: int) -> None:
         else:
             writer.close()
             return
-    raise Missing("it is installed, but does not start")
+    raise Missing(DOES_NOT_START)
 
 
 async def _ended(server: asyncio.subprocess.Process) -> None:

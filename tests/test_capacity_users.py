@@ -18,6 +18,7 @@ from benchmarks.capacity import frames
 from benchmarks.capacity.frames import CLOSE, PING, TEXT, Frames
 from benchmarks.capacity.generator import Level, Seen, drive
 from benchmarks.capacity.levels import generated
+from benchmarks.capacity.tally import Reading, Tally
 from benchmarks.capacity.targets import started
 from benchmarks.capacity.users import ENGINE
 from benchmarks.provider import Beat, Connection, question
@@ -173,6 +174,24 @@ async def test_a_lost_or_doubled_token_is_noticed_in_every_answer(
     assert (found.tokens > 0) == bool(pieces)
     if len(pieces) == 2:
         assert found.deliveries < found.tokens
+
+
+def test_only_the_window_is_measured_but_what_is_wrong_counts_always() -> None:
+    tally = Tally()
+    before = Reading(TOKENS, tally)
+    before.add(stamped(0))
+    tally.is_open = True
+    before.add(stamped(1))
+    within = Reading(TOKENS, tally)
+    before.add(stamped(2) + stamped(3))
+    tally.is_open = False
+    within.add(stamped(0))
+    before.add(stamped(4))
+    before.end()
+    # One gap began in the window's middle, and one at its end; the first is of who asked in it.
+    counted = tally.tokens, tally.deliveries, len(tally.lags), len(tally.gaps), len(tally.firsts)
+    assert counted == (3, 2, 3, 2, 1)
+    assert (tally.answers, tally.wrong) == (1, 1)
 
 
 async def test_a_server_that_hangs_up_or_lets_nobody_in_is_an_error() -> None:

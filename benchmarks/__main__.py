@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import chat, cold, feed, memory, page, stampede, stores
+from benchmarks import chat, cold, connections, feed, memory, opening, page, stampede, stores
 from benchmarks.capacity import bench as capacity
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
@@ -25,8 +25,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     "cold": cold.measure,
     "stampede": stampede.measure,
     "feed": feed.measure,
+    "opening": opening.measure,
     "chat": chat.measure,
     "capacity": capacity.measure,
+    "connections": connections.measure,
     "page": page.measure,
 }
 

@@ -46,6 +46,9 @@ def fill_embedded(path: Path, turns: int) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(CREATE, made)
         connection.executemany(INSERT, rows)
+        connection.execute(
+            "UPDATE conversations SET turn = ?1, answers = ?1", (ENDED_TURNS_A_CONVERSATION,)
+        )
 
 
 @contextmanager
@@ -83,9 +86,13 @@ def plain_sqlite_insert(path: Path) -> Iterator[Callable[[Turn], Awaitable[None]
 def fill_mongodb(uri: str, name: str, turns: int) -> None:
     """A new database. The indexes are made in the end, which is quicker, and just as a store would
     make them."""
+    position = {"turn": ENDED_TURNS_A_CONVERSATION, "answers": ENDED_TURNS_A_CONVERSATION}
     with MongoClient[Document](uri, w=1, journal=False) as client:
         database = client[name]
-        made = (conversation_document(name, "user", "", None, 1) for name in conversations(turns))
+        made = (
+            {**conversation_document(name, "user", "", None, 1), **position}
+            for name in conversations(turns)
+        )
         _insert_all(database["conversations"], made)
         _insert_all(database["turns"], map(turn_document, ended_turns(turns)))
         database["conversations"].create_indexes(CONVERSATION_INDEXES)

@@ -236,7 +236,7 @@ def _rows(store: str, windows: dict[str, list[Window]]) -> list[Row]:
         redis_alone, empty = row.floors
         rows.append(replace(row, floors=(replace(redis_alone, goal=HOT_GOAL), empty)))
     cold, hot = (median(w.seconds for w in windows[way]) for way in (COLD, HERE))
-    rows.append(Row(f"{store}: open, {COLD}", "µs", 1e6 * cold, (against(HERE, cold, hot),)))
+    rows.append(Row(f"{store}: open, {COLD}", "µs", 1e6 * cold, (against(HERE, 1e6 * cold, 1e6 * hot),)))
     later = Row(f"{store}: later than a hot one (goal {COLD_GOAL_MS} ms)", "ms", 1e3 * (cold - hot))
     cpu = {"here": windows[HERE], EMPTY: windows[EMPTY]}
     return [

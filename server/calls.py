@@ -154,8 +154,14 @@ class Calls:
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
             opening = await self._feeds.open(connection, conversation, call.after)
             with _withdrawn_on_failure(opening):
-                # Counted after the opening: at least what the snapshot shows.
-                conversation = await self._conversations.get(conversation.id, connection.user_id)
+                # What is answered counts at least what the snapshot shows; and a conversation that
+                # has been deleted meanwhile is on no feed any more.
+                if conversation.position != opening.position or not self._feeds.follows(
+                    connection, conversation.id
+                ):
+                    conversation = await self._conversations.get(
+                        conversation.id, connection.user_id
+                    )
         return Reply(
             {
                 "conversation": protocol.conversation_shape(conversation),

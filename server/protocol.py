@@ -10,7 +10,8 @@ import binascii
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ from server.errors import Invalid, TooLarge
 MAX_ID_CHARS = 128
 MAX_TITLE_CHARS = 200
 MAX_CURSOR_CHARS = 1024
+DAY_MS = 24 * 3600 * 1000
 MAX_SEQ = 2**53 - 1  # what JavaScript counts exactly
 MAX_PACKET_BYTES = 1_000_000  # the transport closes a connection that sends more at once
 
@@ -124,8 +126,17 @@ def new_id() -> str:
 
 def time_text(at: int) -> str:
     """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    moment = datetime.fromtimestamp(at / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # A snapshot has 50 of them: the library's way takes more than twice as long.
+    day, ms = divmod(at, DAY_MS)
+    seconds, ms = divmod(ms, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return "%sT%02d:%02d:%02d.%03dZ" % (_date(day), hours, minutes, seconds, ms)
+
+
+@lru_cache(maxsize=64)
+def _date(day: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
 def time_of(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from memory.records import Transcript
+from memory.records import Position, Transcript
 from server import protocol
 from server.edge.connections import Connection, Deliver
 from server.feed.log import Entry, Moment
@@ -24,6 +24,8 @@ class Opening(msgspec.Struct, frozen=True):
 
     recovery: Literal["replayed", "snapshot"]
     cursor: str
+    position: Position
+    """What had been announced at the cursor."""
     messages: list[dict[str, Any]] | None
     turns: list[dict[str, Any]] | None
     release: Callable[[], None]

@@ -63,12 +63,22 @@ class Openings:
             missed = await feed.missed_since(after, moment)
             if missed is not None:
                 hold.precede(missed)
-                return Opening("replayed", moment.cursor, None, None, hold.release, withdraw)
+                return Opening(
+                    "replayed", moment.cursor, moment.position, None, None, hold.release, withdraw
+                )
             moment, messages = await self._snapshot(feed, hold)
         except BaseException:
             withdraw()
             raise
-        return Opening("snapshot", moment.cursor, messages, moment.turns, hold.release, withdraw)
+        return Opening(
+            "snapshot",
+            moment.cursor,
+            moment.position,
+            messages,
+            moment.turns,
+            hold.release,
+            withdraw,
+        )
 
     async def _caught_up(self, conversation: Conversation) -> Feed:
         """The feed, anew where its log lacks what another server has told nobody."""

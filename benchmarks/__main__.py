@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import chat, cold, connections, feed, memory, opening, page, stampede, stores
+from benchmarks import chat, cold, connections, feed, guards, memory, opening, page, stampede, stores
 from benchmarks.capacity import bench as capacity
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
@@ -20,6 +20,7 @@ from benchmarks.timing import settle_garbage_collector
 Benchmark = Callable[[bool], Awaitable[list[Row]]]
 
 BENCHMARKS: dict[str, Benchmark] = {
+    "guards": guards.measure,
     "memory": memory.measure,
     "stores": stores.measure,
     "cold": cold.measure,
@@ -43,6 +44,11 @@ def main() -> int:
     names = [arguments.only] if arguments.only else list(BENCHMARKS)
     BENCHMARKS["cold"] = partial(cold.measure, stored=arguments.messages)
     BENCHMARKS["capacity"] = partial(capacity.measure, draw_to=arguments.chart)
+    parser.add_argument("--record", action="store_true", help="what the guards find from now on")
+    arguments = parser.parse_args()
+    names = [arguments.only] if arguments.only else list(BENCHMARKS)
+    BENCHMARKS["cold"] = partial(cold.measure, stored=arguments.messages)
+    BENCHMARKS["guards"] = partial(guards.measure, record=arguments.record)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(measure(names, long=arguments.long))
 

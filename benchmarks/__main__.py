@@ -12,8 +12,20 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import chat, cold, connections, feed, guards, memory, opening, page, stampede, stores
+from benchmarks import (, chat, cold, connections, feed, guards, memory, opening, page, stampede, stores
 from benchmarks.capacity import bench as capacity
+    chat,
+    cold,
+    connections,
+    feed,
+    growth,
+    guards,
+    memory,
+    opening,
+    page,
+    stampede,
+    stores,
+)
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
 
@@ -27,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "stampede": stampede.measure,
     "feed": feed.measure,
     "opening": opening.measure,
+    "growth": growth.measure,
     "chat": chat.measure,
     "capacity": capacity.measure,
     "connections": connections.measure,

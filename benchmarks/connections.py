@@ -151,9 +151,7 @@ async def crowds() -> AsyncIterator[dict[str, Crowd]]:
         yield found
 
 
-async def connects(
-    here: dict[str, Crowd], *, clients: int, rounds: int
-) -> dict[str, list[Window]]:
+async def connects(here: dict[str, Crowd], *, clients: int, rounds: int) -> dict[str, list[Window]]:
     """Of each way a window a round, after one that does not count. All stay connected. Raises
     ``AssertionError`` where one is not let in."""
     windows: dict[str, list[Window]] = {name: [] for name in here}
@@ -199,9 +197,7 @@ def _rows(windows: dict[str, list[Window]]) -> list[Row]:
     return [
         # More is better here: its ratio would say the opposite of all the others.
         replace(rate, floors=tuple(replace(floor, ratio=math.nan) for floor in rate.floors)),
-        replace(
-            seconds, floors=tuple(replace(floor, goal=TIME_GOAL) for floor in seconds.floors)
-        ),
+        replace(seconds, floors=tuple(replace(floor, goal=TIME_GOAL) for floor in seconds.floors)),
         compared("server CPU for a connect", "µs", windows, lambda w: 1e6 * w.cpu, *floors),
         compared("the clients' own", "µs", windows, lambda w: 1e6 * w.clients_cpu, *floors),
         compared(

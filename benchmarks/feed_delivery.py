@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,19 @@ def _so_many(readers: int) -> str:
     return "one reader" if readers == 1 else f"{readers} readers"
 
 
+WAYS = ("here", "encoded each", "stock emit")
+
+
 async def deliveries(
-    all_of_them: Audience, readers: int, *, rounds: int
+    all_of_them: Audience,
+    readers: int,
+    *,
+    rounds: int,
+    names: Sequence[str] = WAYS,
+    label: str = "",
 ) -> dict[str, list[Window]]:
-    """Of each way a window a round, after one that does not count."""
+    """Of each way a window a round, after one that does not count. Who asks again of the same
+    readers needs another ``label``: they know what they have heard."""
     sids = [connection.sid for connection in all_of_them.connections[:readers]]
     transport, room = all_of_them.transport, f"{readers} readers"
     for sid in sids:
@@ -75,10 +84,10 @@ async def deliveries(
         all_of_them.told += readers
         await transport.emit(event, payload, room=room)
 
-    ways = {"here": once, "encoded each": each, "stock emit": emit}
-    windows: dict[str, list[Window]] = {name: [] for name in ways}
-    for number, name in in_turns(list(ways), rounds + 1):
-        window = await _window(all_of_them, ways[name], f"{readers} {name} {number}")
+    ways = dict(zip(WAYS, (once, each, emit), strict=True))
+    windows: dict[str, list[Window]] = {name: [] for name in names}
+    for number, name in in_turns(names, rounds + 1):
+        window = await _window(all_of_them, ways[name], f"{readers} {name} {number} {label}")
         if number:
             windows[name].append(window)
     return windows

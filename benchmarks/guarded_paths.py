@@ -111,7 +111,12 @@ def _encode_events() -> None:
 
 PUBLISHED = [
     b"\n".join(
-        (b"2251799813685249-%d" % number, delta.rule_text(), b"turn:delta", delta.body(CONVERSATION))
+        (
+            b"2251799813685249-%d" % number,
+            delta.rule_text(),
+            b"turn:delta",
+            delta.body(CONVERSATION),
+        )
     )
     for number, delta in enumerate(DELTAS)
 ]

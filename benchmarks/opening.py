@@ -12,7 +12,6 @@ import asyncio
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ import orjson
 from redis.asyncio import Redis
 
 from benchmarks import corpus
-from benchmarks.report import Floor, Missing, Row, against, compared
+from benchmarks.report import Missing, Row, against, compared
 from benchmarks.samples import ENDED_TURNS_A_CONVERSATION
 from benchmarks.servers import mongod, redis_server
 from benchmarks.timing import cpu_seconds
@@ -236,7 +235,9 @@ def _rows(store: str, windows: dict[str, list[Window]]) -> list[Row]:
         redis_alone, empty = row.floors
         rows.append(replace(row, floors=(replace(redis_alone, goal=HOT_GOAL), empty)))
     cold, hot = (median(w.seconds for w in windows[way]) for way in (COLD, HERE))
-    rows.append(Row(f"{store}: open, {COLD}", "µs", 1e6 * cold, (against(HERE, 1e6 * cold, 1e6 * hot),)))
+    rows.append(
+        Row(f"{store}: open, {COLD}", "µs", 1e6 * cold, (against(HERE, 1e6 * cold, 1e6 * hot),))
+    )
     later = Row(f"{store}: later than a hot one (goal {COLD_GOAL_MS} ms)", "ms", 1e3 * (cold - hot))
     cpu = {"here": windows[HERE], EMPTY: windows[EMPTY]}
     return [

@@ -17,7 +17,7 @@ from tests.support.redis_server import RedisServer
 
 HOME = Path(__file__).resolve().parents[1]
 
-END_SECONDS = 10.0
+START_SECONDS, END_SECONDS = 30.0, 10.0
 
 
 def redis_server() -> RedisServer:
@@ -46,12 +46,12 @@ class Running:
 
 
 @asynccontextmanager
-async def process(*command: str) -> AsyncIterator[Running]:
+async def process(*command: str, patience: float = START_SECONDS) -> AsyncIterator[Running]:
     """The command as a process, from when it has printed its first line until the end."""
     process = await asyncio.create_subprocess_exec(*command, cwd=HOME, stdin=PIPE, stdout=PIPE)
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patience):
             first_line = await process.stdout.readline()
         if not first_line:
             raise RuntimeError(f"{' '.join(command)} did not start")
@@ -63,6 +63,8 @@ async def process(*command: str) -> AsyncIterator[Running]:
                 await process.wait()
 
 
-def module(name: str, *arguments: str) -> AbstractAsyncContextManager[Running]:
+def module(
+    name: str, *arguments: str, patience: float = START_SECONDS
+) -> AbstractAsyncContextManager[Running]:
     """``python -m name``, as ``process`` has it."""
-    return process(sys.executable, "-m", name, *arguments)
+    return process(sys.executable, "-m", name, *arguments, patience=patience)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import (, chat, cold, connections, feed, guards, memory, opening, page, stampede, stores
-from benchmarks.capacity import bench as capacity
+from benchmarks import (
     chat,
     cold,
     connections,
@@ -26,6 +25,7 @@ from benchmarks.capacity import bench as capacity
     stampede,
     stores,
 )
+from benchmarks.capacity import bench as capacity
 from benchmarks.report import Missing, Row, heading, machine
 from benchmarks.timing import settle_garbage_collector
 

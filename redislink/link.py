@@ -169,8 +169,8 @@ class Link:
         self._pool = ConnectionPool.from_url(
             url,
             max_connections=MAX_CONNECTIONS,
-            # ``_Patience`` sees to that, with one timer for all of a batch; redis-py would take one,
-            # or a task, for each command and each reply.
+            # ``_Patience`` sees to that, with one timer for all of a batch; redis-py would take
+            # one, or a task, for each command and each reply.
             socket_timeout=None,
             socket_connect_timeout=SOCKET_TIMEOUT_SECONDS,
             socket_keepalive=True,

@@ -1,4 +1,4 @@
-"""The silent clients count right: who got in, who was refused or dropped, whose pings are answered."""
+"""The silent clients count right: who got in, who was refused, whose pings are answered."""
 
 from __future__ import annotations
 

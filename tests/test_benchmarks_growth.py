@@ -1,4 +1,4 @@
-"""The benchmarks of openings and of growth measure what they say; how fast, is no test's business."""
+"""The benchmarks of openings and of growth measure what they say."""
 
 from __future__ import annotations
 

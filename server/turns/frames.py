@@ -24,8 +24,8 @@ REPLACEMENT = "\ufffd"
 
 
 class Frames:
-    """Joins what arrives within a frame. ``send`` gets each frame's index and text; ``seconds`` says
-    how long a frame is now."""
+    """Joins what arrives within a frame. ``send`` gets each frame's index and text; ``seconds``
+    says how long a frame is now."""
 
     def __init__(
         self,

@@ -124,4 +124,3 @@ async def test_who_is_refused_is_not_among_the_connected(handler: Handler) -> No
         await clients.connect(4, 2)
         state = clients.state()
         assert (state["connected"], state["refused"], state["dropped"]) == (0, 4, 0)
-

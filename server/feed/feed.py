@@ -402,6 +402,11 @@ class Feed:
         is_shared = self._log is not None and self._shared is not None and not self.is_local
         return self._line.is_unheard_for(seconds) or (is_shared and not self._is_listening)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing can be unheard until something is written here again."""
+        return not self._line and (self._shared is None or self._is_listening)
+
     def _push(self) -> None:
         if self._is_turning or self._is_closed or self._line.first() is None:
             return

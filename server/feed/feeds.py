@@ -64,6 +64,8 @@ class Feeds:
         self._memory = memory
         self._checkpoints = Checkpoints(store, said)
         self._feeds: dict[str, Feed] = {}
+        self._restless: set[Feed] = set()
+        """Those that something may be unheard of; of ten thousand that are followed, a few."""
         self._diverged: set[str] = set()
         self._all_diverged = False
         self._tasks = Tasks()
@@ -214,7 +216,9 @@ class Feeds:
         write = Write(events.ended(turn))
         try:
             async with asyncio.timeout(END_SECONDS):
-                await self._feed(turn.conversation_id).written(write)
+                feed = self._feed(turn.conversation_id)
+                self._restless.add(feed)
+                await feed.written(write)
         except TimeoutError:
             raise NotTold from None
 
@@ -226,7 +230,9 @@ class Feeds:
         said: str = "",
         told: Callable[[], None] | None = None,
     ) -> None:
-        self._feed(turn.conversation_id).write(Write(event, holder, said, told))
+        feed = self._feed(turn.conversation_id)
+        self._restless.add(feed)
+        feed.write(Write(event, holder, said, told))
 
     async def make_up(self, conversation_id: str, known: Position) -> None:
         """See ``Feed.make_up``."""
@@ -298,9 +304,11 @@ class Feeds:
                 feed.mend("refill")
 
     def look_for_unheard(self) -> None:
-        for feed in list(self._feeds.values()):
+        for feed in list(self._restless):
             if feed.is_unheard_for(UNHEARD_SECONDS):
                 feed.mend("refill")
+            elif feed.is_at_rest or self._feeds.get(feed.id) is not feed:
+                self._restless.discard(feed)
 
     # Redis comes and goes
 
@@ -378,4 +386,5 @@ class Feeds:
                 tasks=self._tasks,
                 forget=self.forget,
             )
+            self._restless.add(feed)
         return feed

@@ -53,15 +53,12 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help="more rounds, more users, more data")
     parser.add_argument("--messages", type=int, help="that are stored for the cold loads")
     parser.add_argument("--chart", type=Path, help="draw the capacity there (SVG)", metavar="PATH")
-    arguments = parser.parse_args()
-    names = [arguments.only] if arguments.only else list(BENCHMARKS)
-    BENCHMARKS["cold"] = partial(cold.measure, stored=arguments.messages)
-    BENCHMARKS["capacity"] = partial(capacity.measure, draw_to=arguments.chart)
     parser.add_argument("--record", action="store_true", help="what the guards find from now on")
     arguments = parser.parse_args()
     names = [arguments.only] if arguments.only else list(BENCHMARKS)
     BENCHMARKS["cold"] = partial(cold.measure, stored=arguments.messages)
     BENCHMARKS["guards"] = partial(guards.measure, record=arguments.record)
+    BENCHMARKS["capacity"] = partial(capacity.measure, draw_to=arguments.chart)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(measure(names, long=arguments.long))
 

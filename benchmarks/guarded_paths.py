@@ -10,12 +10,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import Mock
 
+import httpx2
+import openai
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from engineio.async_socket import AsyncSocket
+from openai.types.chat import ChatCompletionChunk
 
+from agent.openai_stream import LeanStream
 from agent.prompt import build_prompt
 from agent.tokens import TokenCounter
+from benchmarks.provider import Chunks
 from benchmarks.samples import ended_turn, new_turn
 from memory import entries
 from memory.records import Message, Position, Transcript, messages_of
@@ -59,9 +64,23 @@ async def guarded_paths() -> AsyncIterator[dict[str, Work]]:
         "memory: decode 50 messages": _decode_messages,
         "opening: show 50 messages": _show,
         "prompt: of 50 messages": _prompt,
-        # The provider's stream is decoded by the OpenAI SDK, which is no code of ours to guard. A
-        # decoder of our own has its place here: "provider: decode deltas".
+        "provider: decode deltas": _decode_stream(),
     }
+
+
+def _decode_stream() -> Work:
+    """All that comes with one read."""
+    client = openai.AsyncOpenAI(api_key="none")
+    stream = LeanStream(cast_to=ChatCompletionChunk, response=httpx2.Response(200), client=client)
+    chunks = Chunks(tells_usage=True)
+    before = chunks.before.partition(b"\r\n")[2]  # its length, for HTTP
+    read = (before + TEXT.encode() + chunks.after.removesuffix(b"\r\n")) * len(DELTAS)
+
+    def decode() -> None:
+        texts = [stream._piece(block) for block in stream._decoder._blocks(read)]
+        assert texts == [TEXT] * len(DELTAS)
+
+    return decode
 
 
 def _begun() -> Log:

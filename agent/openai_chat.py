@@ -4,9 +4,9 @@ Its interface is ChatOpenAI's, and so is every chunk it gives (tests/agent/test_
 the two against each other). What is unusual is left to it: the Responses API, structured output,
 a watcher that wants to hear of each token (LangSmith and other callbacks), response headers.
 
-Three things make ChatOpenAI's stream dear: a model of the SDK's for each event, a message and a
-generation of LangChain's for each, checked and merged, and a look through the whole request for
-what would have to be renamed in it.
+What makes ChatOpenAI's stream dear: a model of the SDK's for each event; a message and a generation
+of LangChain's for each, checked and merged; and two looks through the whole request, for what would
+have to be renamed in it, and at each character for what might be sound.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from typing import Any, cast
 import openai
 from langchain_core.callbacks import AsyncCallbackManager, AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessageChunk, BaseMessage, BaseMessageChunk
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    BaseMessageChunk,
+    HumanMessage,
+)
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.utils.utils import LC_ID_PREFIX
@@ -102,6 +108,20 @@ class LeanChatOpenAI(ChatOpenAI):
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk, logprobs=logprobs)
             yield chunk
 
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        # ChatOpenAI looks at each character of each answer: it may be a part with sound.
+        messages = self._convert_input(input_).to_messages()
+        plain = [_plain_shape(message) for message in messages]
+        others = [each for each, shape in zip(messages, plain, strict=True) if shape is None]
+        payload: dict[str, Any] = super()._get_request_payload(others, stop=stop, **kwargs)
+        if "messages" not in payload:  # it is for the Responses API
+            return super()._get_request_payload(messages, stop=stop, **kwargs)
+        shapes = iter(payload["messages"])
+        payload["messages"] = [shape or next(shapes) for shape in plain]
+        return payload
+
     def _is_watched(self, config: RunnableConfig | None) -> bool:
         """Whether somebody is to hear of the run: as ChatOpenAI would find out."""
         config = ensure_config(config)
@@ -175,6 +195,22 @@ class LeanChatOpenAI(ChatOpenAI):
 
     def _of_text(self, text: str) -> ChatGenerationChunk:
         return cast("ChatGenerationChunk", self._generation(text, AIMessageChunk))
+
+
+def _plain_shape(message: BaseMessage) -> dict[str, Any] | None:
+    """None where it is more than a user's or an assistant's text."""
+    if (
+        type(message) not in (HumanMessage, AIMessage)
+        or not isinstance(message.content, str)
+        or message.name is not None
+        or message.additional_kwargs
+    ):
+        return None
+    if isinstance(message, AIMessage):
+        if message.tool_calls or message.invalid_tool_calls:
+            return None
+        return {"content": message.content, "role": "assistant"}
+    return {"content": message.content, "role": "user"}
 
 
 def _text_event(text: str) -> dict[str, Any]:

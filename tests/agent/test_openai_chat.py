@@ -11,7 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_openai import ChatOpenAI
 
 from agent.models import choose_model
@@ -180,6 +188,36 @@ async def test_they_ask_the_same(both: Both) -> None:
         assert {k: v for k, v in ours.headers.items() if k in names} == {
             k: v for k, v in theirs.headers.items() if k in names
         }
+
+
+CALL = {"name": "f", "args": {"x": 1}, "id": "c1", "type": "tool_call"}
+HISTORY: list[BaseMessage] = [
+    SystemMessage("be brief"),
+    HumanMessage("one"),
+    AIMessage("two"),
+    HumanMessage("three", name="ann"),
+    AIMessage("", tool_calls=[CALL]),
+    ToolMessage("four", tool_call_id="c1"),
+    AIMessage("five", additional_kwargs={"function_call": {"name": "f", "arguments": "{}"}}),
+    HumanMessage([{"type": "text", "text": "six"}]),
+    AIMessage([{"type": "text", "text": "seven"}]),
+    AIMessageChunk("eight"),
+    ChatMessage("nine", role="critic"),
+    AIMessage("ten", name="bob"),
+    HumanMessage(""),
+]
+
+
+@pytest.mark.parametrize("model_name", ["m", "o3-mini"])
+def test_they_ask_the_same_of_any_history(both: Both, model_name: str) -> None:
+    for model in (both.lean, both.plain):
+        model.model_name = model_name
+    for messages in (HISTORY, HISTORY[:3], HISTORY[3:5], []):
+        ours = both.lean._get_request_payload(messages, stop=["x"], max_tokens=5)
+        assert ours == both.plain._get_request_payload(messages, stop=["x"], max_tokens=5)
+        asked = {"reasoning": {"effort": "low"}}
+        ours = both.lean._get_request_payload(messages, **asked)
+        assert ours == both.plain._get_request_payload(messages, **asked)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 408, 413, 429, 500, 503])

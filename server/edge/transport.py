@@ -6,7 +6,8 @@ python-engineio is there only, and tests/server/edge/ holds it against the insta
 - Calls are dispatched by ``_handle_event``: one owned task a call, one answer a call, whatever the
   event's name; and something can be done right *after* the answer went out (``Reply.then``),
   which a feed needs: the verdict first, then the events. Stock handlers can only return.
-- Events are encoded once and put straight into each connection's queue.
+- Events are encoded once, down to the websocket's frame, and go straight to each connection's wire,
+  or into its queue where something waits there already.
 - What is no packet is dropped with a line in the log: the library logs a traceback for each. Binary
   parts are bounded, in number and size; the library keeps what it is sent until the last has come.
 - A client that does not CONNECT in time, or is refused and stays, is ended. For the library its
@@ -35,6 +36,7 @@ from engineio import packet as engineio_packet
 from socketio import packet as socketio_packet
 
 from server.edge.engine import EngineServer, Session
+from server.edge.websocket import text_frame
 from server.identity.origins import allowing
 from server.protocol import MAX_PACKET_BYTES
 from server.tasks import Tasks
@@ -44,6 +46,9 @@ log = logging.getLogger(__name__)
 library_log = logging.getLogger(f"{__name__}.library")
 library_log.setLevel(logging.ERROR)
 library_log.addFilter(lambda record: record.exc_info is not None)
+
+# Engine.IO's type of a packet that carries one of Socket.IO.
+MESSAGE = str(engineio_packet.MESSAGE).encode()
 
 # Binary parts that a packet may announce. No call has any.
 MAX_ATTACHMENTS = 8
@@ -286,15 +291,18 @@ class Transport(socketio.AsyncServer):  # type: ignore[misc]
 
     def deliver(self, event: str, payload: dict[str, Any], sids: Iterable[str]) -> None:
         """Queue one event for these connections: encoded once, in the order of the calls."""
-        text = "2" + orjson.dumps([event, payload]).decode()
-        packet = engineio_packet.Packet(engineio_packet.MESSAGE, data=text)
+        text = b"2" + orjson.dumps([event, payload])
+        frame = text_frame(MESSAGE + text)
+        packet: engineio_packet.Packet | None = None
         for sid in sids:
             session = self._session(sid)
             if session is None or session.closed or session.closing:
                 continue
             if session.queue.is_overfull:
                 self.eio.cut(session)
-            else:
+            elif not session.write_now(frame):
+                if packet is None:
+                    packet = engineio_packet.Packet(engineio_packet.MESSAGE, data=text.decode())
                 session.queue.put_nowait(packet)
 
     def waiting(self) -> Iterable[int]:

@@ -20,6 +20,16 @@ CLOSE_TIMEOUT = 1.0
 PACKETS = tuple("0123456")
 
 
+def text_frame(text: bytes) -> bytes:
+    """A whole text message from a server, as it is on the wire (RFC 6455, 5.2)."""
+    size = len(text)
+    if size < 126:
+        return b"\x81%c%b" % (size, text)
+    if size < 65_536:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), text)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), text)
+
+
 class PlainWebSocket(aiohttp_driver.WebSocket):  # type: ignore[misc]
     """What python-engineio's driver for aiohttp makes of a request that becomes a websocket."""
 

@@ -37,6 +37,26 @@ async def test_what_follows_an_answer_comes_after_it_and_in_order(served: Served
         assert await socket.receive_str() == '42["after",{"n":2}]'
 
 
+async def test_events_of_any_size_come_whole_and_in_order_past_the_queue_and_through_it(
+    served: Served,
+) -> None:
+    """What goes straight to the wire, and what is queued because something is before it."""
+    sizes = [0, 1, 90, 91, 92, 93, 94, 200, 65_000, 65_500, 65_510, 65_520, 65_536, 200_000, 3]
+    async with joined(served) as socket:
+        [sid] = served.sids
+        for burst in range(3):
+            for size in sizes:
+                served.transport.deliver("event", {"burst": burst, "text": "ü" * size}, [sid])
+                if burst == 1:
+                    await asyncio.sleep(0)
+                elif burst == 2:
+                    await asyncio.sleep(0.01)
+        for burst in range(3):
+            for size in sizes:
+                name, payload = json.loads((await socket.receive_str())[2:])
+                assert (name, payload["burst"], len(payload["text"])) == ("event", burst, size)
+
+
 @pytest.mark.parametrize(
     "packet",
     ["427[]", "427{}", "427[7]", '427[["x"]]', '427[{"x":1},2]', "427[null]", "427"],

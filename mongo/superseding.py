@@ -10,6 +10,8 @@ Races:
   revision has risen the counters are read again, and raised.
 - A turn is closed, is found not superseded, and is superseded before the counters are raised by it.
   They are raised only at the revision that was read before looking.
+- A turn is superseded, and closed while the conversation still has its revision, so that the
+  counters rise by it: ``rewrite`` comes after the marking, and puts others in their place.
 """
 
 from __future__ import annotations
@@ -61,6 +63,12 @@ class Superseding:
         """
         rises: Document = {"turn": turn.place, "answers": turn.answers or 0}
         rises["updated_at"] = activity_of(turn)
+        # At its own revision nobody need look whether it is superseded: until the rewriting turn
+        # has brought its revision along it does no harm, and then the counters are counted anew.
+        if await self._conversations.raise_counters(
+            turn.conversation_id, rises, revision=turn.revision
+        ):
+            return
         for _ in range(MOST_LOOKS):
             try:
                 standing = await self._conversations.standing(turn.conversation_id)

@@ -253,6 +253,31 @@ async def test_a_turn_superseded_between_the_look_and_the_count_is_not_counted(
         assert await position(store, conversation_id) == expected
 
 
+async def test_a_turn_superseded_and_closed_before_the_record_follows_is_not_counted(
+    mongod: Mongod, mongo_database: str
+) -> None:
+    async with (
+        LossyWay(mongod.port) as way,
+        connected(MongoStore(mongod.uri, mongo_database)) as store,
+        connected(
+            MongoStore(f"mongodb://127.0.0.1:{way.port}/?directConnection=true", mongo_database)
+        ) as far_store,
+    ):
+        conversation_id = await a_conversation(store)
+        await exchanges(store, conversation_id, 1)
+        ended = await finished(store, await sent(store, conversation_id, status="running"))
+        edit = await half_done(store, conversation_id, 2)
+        way.held = b"$$REMOVE"  # what gives the conversation its revision
+        superseding = asyncio.create_task(far_store.turns.supersede(edit))
+        await asyncio.wait_for(way.is_holding.wait(), 5)
+        await store.turns.close(ended)
+        way.held = None
+        way.let_go.set()
+        await superseding
+        expected = Position(revision=1, turn=2, answers=1)
+        assert await position(store, conversation_id) == expected
+
+
 async def test_a_turn_that_ends_while_an_edit_is_brought_along_is_counted(
     mongod: Mongod, mongo_database: str
 ) -> None:

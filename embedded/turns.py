@@ -13,6 +13,7 @@ from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
 from memory.records import Answer, Turn, TurnError, TurnStatus, current
+from stores.contract import Rest
 from stores.rules import (
     is_end_of,
     require_end,
@@ -47,6 +48,12 @@ class EmbeddedTurns:
 
     async def open_turns(self, conversation_id: str) -> list[Turn]:
         return await self.selected(sql.OPEN_TURNS, {"conversation": conversation_id})
+
+    def at_rest(self, conversation_id: str) -> Rest | None:
+        return None  # to ask costs as little
+
+    def forget_rest(self, conversation_id: str) -> None:
+        return None
 
     async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
         parameters: Parameters = {"conversation": conversation_id, "limit": limit}

@@ -15,9 +15,11 @@ from mongo.client import Connection, aggregated
 from mongo.collections import OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, turn_record
+from mongo.resting import Resting
 from mongo.superseding import Superseding
 from mongo.taking_in import TakingIn
 from mongo.turn_reads import OLDEST_FIRST, TurnReads
+from stores.contract import Rest
 from stores.rules import (
     is_end_of,
     require_end,
@@ -37,10 +39,25 @@ class MongoTurns(TurnReads):
         super().__init__(connection)
         self._superseding = Superseding(connection, conversations, self)
         self._inserts = TurnInserts(connection)
+        self._resting = Resting()
         self._taking_in = TakingIn(connection, self._inserts, self)
+
+    async def open_turns(self, conversation_id: str) -> list[Turn]:
+        last = self._resting.last_closed(conversation_id)
+        found = await super().open_turns(conversation_id)
+        if last is not None and not found:
+            self._resting.rests(conversation_id, last)
+        return found
+
+    def at_rest(self, conversation_id: str) -> Rest | None:
+        return self._resting.at(conversation_id)
+
+    def forget_rest(self, conversation_id: str) -> None:
+        self._resting.forget(conversation_id)
 
     async def insert(self, turn: Turn, *, lease_ms: int) -> Turn:
         require_turn_text(turn)
+        self._resting.goes_on(turn.conversation_id)
         await self._inserts.insert(turn, lease_ms=lease_ms)
         return turn
 
@@ -62,6 +79,7 @@ class MongoTurns(TurnReads):
     async def recount(self, conversation_id: str) -> bool:
         """Mend the turns' counts of answers, where one was taken in before others; whether there
         was anything to mend."""
+        self._resting.forget(conversation_id)
         return await self._taking_in.recount(conversation_id)
 
     async def require_rewritable(self, conversation_id: str) -> None:
@@ -173,7 +191,9 @@ class MongoTurns(TurnReads):
         require_end(status)
         require_end_text(answer, error)
         # Turns before a running one are closed, so their count can't change under this.
-        before = await self.answers_before(turn)
+        before = self._resting.answers_before(turn)
+        if before is None:
+            before = await self.answers_before(turn)
         held: Document = {"_id": turn.id, **OPEN, "status": "running"}
         held |= {"attempt": turn.attempt, "owner": turn.owner}
         end: Document = {
@@ -197,6 +217,7 @@ class MongoTurns(TurnReads):
             await collections.turns.update_one(
                 {"_id": turn.id, "status": {"$in": sorted(ENDED)}}, {"$set": {"open": False}}
             )
+        self._resting.closed(turn)
 
     async def finish_inserts(self) -> None:
         """Waits for the inserts under way; the store is about to close."""

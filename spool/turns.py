@@ -13,6 +13,7 @@ from memory.records import Answer, Turn, TurnError, TurnStatus
 from spool.cards import Card
 from spool.file import Lodging
 from spool.lodgings import Elsewhere, Lodgings
+from stores.contract import Rest
 
 RETURN_SECONDS = 3.0
 """When the permanent store is back, nobody's lease in it has been renewed for a while. So long all
@@ -95,6 +96,21 @@ class SpooledTurns:
         return await self._lodgings.see(
             conversation_id, lambda: self._there.open_turns(conversation_id), here, otherwise
         )
+
+    def at_rest(self, conversation_id: str) -> Rest | None:
+        if conversation_id in self._lodgings.lodged or self._lodgings.away():
+            return None
+        self._forget_in_doubt(conversation_id)
+        return self._there.at_rest(conversation_id)
+
+    def forget_rest(self, conversation_id: str) -> None:
+        self._there.forget_rest(conversation_id)
+
+    def _forget_in_doubt(self, conversation_id: str) -> None:
+        """What comes back from a spool is counted anew, under that server's lease: where there may
+        be one, nothing is taken as this process has it in mind."""
+        if self._leases.anyone or not self._leases.can_ask:
+            self.forget_rest(conversation_id)
 
     async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:
         async def here(lodging: Lodging) -> list[Turn]:
@@ -271,6 +287,10 @@ class SpooledTurns:
     async def finish(
         self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
     ) -> Turn | None:
+        async def there() -> Turn | None:
+            self._forget_in_doubt(turn.conversation_id)
+            return await self._there.finish(turn, status, answer, error)
+
         async def here(lodging: Lodging) -> Turn | None:
             ended = await self._here.finish(turn, status, answer, error)
             if ended is None:
@@ -278,12 +298,7 @@ class SpooledTurns:
             self._cards.note(None, lodging.marked(ended))
             return lodging.marked(ended)
 
-        return await self._lodgings.do(
-            turn.conversation_id,
-            lambda: self._there.finish(turn, status, answer, error),
-            here,
-            held=turn,
-        )
+        return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
 
     async def close(self, turn: Turn) -> None:
         async def there() -> None:

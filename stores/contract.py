@@ -42,6 +42,15 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
     """The id is another user's: it is kept under another one."""
 
 
+class Rest(msgspec.Struct, frozen=True):
+    """Of the last turn of a conversation in which nothing was open."""
+
+    n: int
+    place: int
+    revision: int
+    answers: int | None
+
+
 class ConversationStore(Protocol):
     async def create(
         self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
@@ -121,6 +130,20 @@ class TurnStore(Protocol):
     async def open_turns(self, conversation_id: str) -> list[Turn]:
         """Ascending by number. Until a rewriting turn's ``supersede`` is done, what it supersedes
         is among them."""
+        ...
+
+    def at_rest(self, conversation_id: str) -> Rest | None:
+        """Where this process last saw the conversation come to rest: the last turn, with nothing
+        open. None where it has not seen that.
+
+        Others may have gone on since. So it is good for one thing, to place the next turn: its
+        number is refused if there was another; and if not, all is as it was. Numbers have no gaps,
+        nothing opens or is superseded but with a new number, and what has closed stays closed.
+        """
+        ...
+
+    def forget_rest(self, conversation_id: str) -> None:
+        """Keep it in mind no longer: another server may be bringing in what was said before."""
         ...
 
     async def before(self, conversation_id: str, place: int | None, limit: int) -> list[Turn]:

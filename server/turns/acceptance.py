@@ -44,7 +44,7 @@ from server.protocol import SendMessage
 from server.turns.answering import Answering, Memory, position_at
 from server.turns.toll import Pay, Toll
 from server.turns.waiting import Joining
-from stores.contract import ConversationStore, TurnStore
+from stores.contract import ConversationStore, Rest, TurnStore
 
 # Two servers that accept for one conversation at once collide now and then, never this often.
 MAX_COLLISIONS = 50
@@ -161,9 +161,13 @@ class Acceptance:
     ) -> tuple[Turn, list[Turn]]:
         """The new turn, and the open ones before it. Raises ``Busy`` and ``DuplicateMessage``."""
         for _ in range(MAX_COLLISIONS):
-            # The last first: what opens in between then has a number that the insert collides with.
-            last = await self._turns.last(conversation.id)
-            earlier = current(await self._turns.open_turns(conversation.id))
+            # Whatever others did since has a number that the insert collides with.
+            last: Turn | Rest | None = self._turns.at_rest(conversation.id)
+            earlier: list[Turn] = []
+            if last is None:
+                # The last first: what opens in between has a number that the insert collides with.
+                last = await self._turns.last(conversation.id)
+                earlier = current(await self._turns.open_turns(conversation.id))
             if earlier and call.if_busy == "reject":
                 raise Busy
             if self._max_waiting and len(earlier) > self._max_waiting:
@@ -181,7 +185,7 @@ class Acceptance:
         raise Unavailable("The conversation is too busy to place a message.")
 
     def _new_turn(
-        self, conversation: Conversation, call: SendMessage, last: Turn | None, *, runs: bool
+        self, conversation: Conversation, call: SendMessage, last: Turn | Rest | None, *, runs: bool
     ) -> Turn:
         at = now_ms()
         return Turn(

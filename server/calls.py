@@ -212,13 +212,14 @@ class Calls:
         user_id = connection.user_id
         about = call.conversation_id or first_conversation_id(user_id, call.message_id)
         async with _joining(connection, about):
-            place = await self._acceptance.place(user_id, call)
+            follows = self._feeds.follows(connection, about)
+            place = await self._acceptance.place(user_id, call, follows=follows)
             if place.created:
                 self._tell(connection, "conversation:created", place.conversation)
             opening = await self._follow(connection, place.conversation)
             with _withdrawn_on_failure(opening):
                 accepted = await self._acceptance.accept(place, call)
-        if accepted.conversation.title != place.conversation.title:
+        if accepted.conversation.title and not place.conversation.title:
             self._tell(connection, "conversation:updated", accepted.conversation)
         return _accepted(accepted, partial(self._join, connection, place, opening))
 

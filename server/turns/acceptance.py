@@ -14,7 +14,9 @@ Races, and what closes them:
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import OrderedDict
 
 import msgspec
 
@@ -49,6 +51,8 @@ from stores.contract import ConversationStore, Rest, TurnStore
 # Two servers that accept for one conversation at once collide now and then, never this often.
 MAX_COLLISIONS = 50
 TITLE_CHARS = 60
+# Conversations kept in mind; half a kilobyte each.
+MAX_KNOWN = 10_000
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -83,10 +87,15 @@ class Acceptance:
         self._answering = answering
         self._max_waiting = max_waiting
         self._toll = Toll(turns, pay)
+        self._known_here: OrderedDict[str, Conversation] = OrderedDict()
+        """As they were when they last got a message here, the latest last."""
 
-    async def place(self, user_id: str, call: SendMessage) -> Place:
+    async def place(self, user_id: str, call: SendMessage, *, follows: bool = False) -> Place:
         """Find or make the conversation of a message. A new one is paid for before anything is made
-        for it. Raises ``NotFound``, ``Conflict`` and ``RateLimited``."""
+        for it. Raises ``NotFound``, ``Conflict`` and ``RateLimited``.
+
+        ``follows``: the caller is on its feed, so that nobody opens it by what is found here.
+        """
         try:
             known = await self._toll.known(user_id, call.message_id)
         except Unavailable:
@@ -101,7 +110,9 @@ class Acceptance:
         if known is not None:
             return await self._known(known, call)
         if call.conversation_id is not None:
-            conversation = await self._conversations.get(call.conversation_id, user_id)
+            conversation = follows and self._as_known_here(call.conversation_id, user_id)
+            if not conversation:
+                conversation = await self._conversations.get(call.conversation_id, user_id)
             return Place(conversation, False, None)
         conversation, created = await self._conversations.create(
             first_conversation_id(user_id, call.message_id),
@@ -119,6 +130,19 @@ class Acceptance:
             raise Conflict(field="message_id")
         conversation = await self._conversations.get(turn.conversation_id, turn.user_id)
         return Place(conversation, False, turn)
+
+    def _as_known_here(self, conversation_id: str, user_id: str) -> Conversation | None:
+        """A conversation need not be read again that came to rest here: it stays its user's, a
+        title stays a title, and whether it was deleted is found out by ``touch``."""
+        known = self._known_here.get(conversation_id)
+        is_good = known and known.user_id == user_id and known.title
+        return known if is_good and self._turns.at_rest(conversation_id) else None
+
+    def _keep_in_mind(self, conversation: Conversation) -> None:
+        self._known_here[conversation.id] = conversation
+        self._known_here.move_to_end(conversation.id)
+        if len(self._known_here) > MAX_KNOWN:
+            self._known_here.popitem(last=False)
 
     async def accept(self, place: Place, call: SendMessage) -> Accepted:
         """Keep the message, and begin its answer or let it wait.
@@ -206,13 +230,21 @@ class Acceptance:
 
     async def _announce(self, turn: Turn, call: SendMessage) -> Conversation:
         """Into the conversation's counters, into memory, onto the feed."""
+        position = Position(revision=turn.revision, turn=turn.place)
+        # At the same time, because the store has the turn. Where the conversation was deleted,
+        # memory has no keys for it, or they go after its tombstone is there.
+        remembering = asyncio.ensure_future(
+            self._memory.remember(turn.conversation_id, question_of(turn), position)
+        )
         try:
             conversation = await self._conversations.touch(turn, title=title_of(call.content))
         except NotFound:
+            self._known_here.pop(turn.conversation_id, None)
             await self._turns.remove(turn)
             raise
-        position = Position(revision=turn.revision, turn=turn.place)
-        await self._memory.remember(turn.conversation_id, question_of(turn), position)
+        finally:
+            await remembering
+        self._keep_in_mind(conversation)
         self._feeds.created(turn)
         if turn.status == "queued":
             self._answering.keep(turn)

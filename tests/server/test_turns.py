@@ -20,6 +20,7 @@ from server.signals import Signals
 from server.turns.acceptance import Acceptance
 from server.turns.answering import Answering
 from server.turns.leases import Leases
+from stores.contract import Store
 from tests.support.wait import wait_until
 
 USER, LEASE_MS = "user", 300
@@ -28,7 +29,7 @@ USER, LEASE_MS = "user", 300
 class Memory:
     """No cache: everything is read from the store."""
 
-    def __init__(self, store: EmbeddedStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def read(self, conversation_id: str, *, at_least: Position) -> Transcript:
@@ -73,7 +74,7 @@ async def free(user_id: str) -> None:
 class Server:
     """The part of a server that turns messages into answers."""
 
-    def __init__(self, store: EmbeddedStore, **limits: int) -> None:
+    def __init__(self, store: Store, **limits: int) -> None:
         self.store = store
         self.agent = ScriptedAgent()
         memory = Memory(store)
@@ -103,11 +104,13 @@ class Server:
         )
         self.leases = Leases(self.answering, store.turns, signals, sweep_seconds=1.0)
 
-    async def send(self, message_id: str, conversation_id: str | None = None) -> Turn:
+    async def send(
+        self, message_id: str, conversation_id: str | None = None, *, follows: bool = False
+    ) -> Turn:
         call = SendMessage(
             message_id=message_id, content=message_id, conversation_id=conversation_id
         )
-        place = await self.acceptance.place(USER, call)
+        place = await self.acceptance.place(USER, call, follows=follows)
         return (await self.acceptance.accept(place, call)).turn
 
     async def answered(self, turn: Turn) -> None:

@@ -43,7 +43,7 @@ from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
 from server.turns.counts import TurnCounts
-from server.turns.frames import frame_seconds
+from server.turns.frames import Pace
 from server.turns.run import MESSAGE_STATUS, Run
 from server.turns.waiting import Joining, Waiting
 from stores.contract import ConversationStore, TurnStore
@@ -98,6 +98,7 @@ class Answering:
         self._max_running = max_running
         self._max_attempts = max_attempts
         self._runs: dict[str, Run] = {}
+        self._pace = Pace(lambda: len(self._runs))
         self._waiting = Waiting(max_waiting_per_user)
         self._ready: dict[str, None] = {}
         self._reserved = 0
@@ -173,7 +174,7 @@ class Answering:
             counts=self.counts,
             lease_until=leased_at + self.lease_ms / 1000,
             doubted=self._verify_soon,
-            frame_seconds=lambda: frame_seconds(len(self._runs)),
+            pace=self._pace,
         )
         self._runs[turn.id] = run
         self._tasks.start(self._run(run), f"turn {turn.id}")

@@ -7,33 +7,48 @@ import time
 from collections.abc import Callable
 
 # The first piece goes at once. 30 ms is below what a reader notices, and at 50 tokens a second
-# already a third of the events less. A frame costs the same however much is in it: with each answer
-# that is being said beside this one it is a little longer, so that a busy process falls behind its
-# providers later, and all at once never. At 200 answers two tokens share a frame, at 400 three.
+# already a third of the events less.
 FRAME_SECONDS = 0.03
-FRAME_SECONDS_EACH = 0.00008
 LONGEST_FRAME_SECONDS = 0.1
 
+# A frame costs the same however much is in it. So it is a little longer with each answer that is
+# being said beside this one (at 200 two tokens share a frame, at 400 three), and longer by far
+# where the process is late with all it does: then fewer frames are what brings it back in time.
+FRAME_SECONDS_EACH = 0.00008
+FRAMES_FOR_LATENESS = 3.0
+SMOOTHING = 0.02
 
-def frame_seconds(answers: int) -> float:
-    """How long a frame is while so many answers are being said here."""
-    return min(FRAME_SECONDS + FRAME_SECONDS_EACH * answers, LONGEST_FRAME_SECONDS)
+
+class Pace:
+    """How long a frame is now, for all answers that are being said in one process."""
+
+    def __init__(self, answers: Callable[[], int] = lambda: 1) -> None:
+        """``answers`` says how many these are."""
+        self._answers = answers
+        self._late = 0.0
+        """By how many seconds timers come too late here, of late."""
+
+    @property
+    def seconds(self) -> float:
+        wanted = (
+            FRAME_SECONDS + FRAME_SECONDS_EACH * self._answers() + FRAMES_FOR_LATENESS * self._late
+        )
+        return min(wanted, LONGEST_FRAME_SECONDS)
+
+    def came_late(self, seconds: float) -> None:
+        """A frame's timer did, by so much."""
+        self._late += SMOOTHING * (max(0.0, seconds) - self._late)
 
 
 REPLACEMENT = "\ufffd"
 
 
 class Frames:
-    """Joins what arrives within a frame. ``send`` gets each frame's index and text; ``seconds``
-    says how long a frame is now."""
+    """Joins what arrives within a frame. ``send`` gets each frame's index and text."""
 
-    def __init__(
-        self,
-        send: Callable[[int, str], None],
-        seconds: Callable[[], float] = lambda: FRAME_SECONDS,
-    ) -> None:
+    def __init__(self, send: Callable[[int, str], None], pace: Pace | None = None) -> None:
         self._send = send
-        self._seconds = seconds
+        self._pace = pace or Pace()
         self._index = 0
         self._waiting: list[str] = []
         self._half = ""
@@ -66,11 +81,11 @@ class Frames:
             return
         self.since = time.monotonic()
         loop = asyncio.get_running_loop()
-        due = self._last + self._seconds()
+        due = self._last + self._pace.seconds
         if loop.time() >= due:
             self.flush()
         else:
-            self._timer = loop.call_at(due, self.flush)
+            self._timer = loop.call_at(due, self._flush_now, due)
 
     def end(self) -> None:
         """Send what waits; nothing is added any more."""
@@ -88,6 +103,10 @@ class Frames:
         if text.isascii():
             return text
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def _flush_now(self, due: float) -> None:
+        self._pace.came_late(asyncio.get_running_loop().time() - due)
+        self.flush()
 
     def flush(self) -> None:
         """Send what waits."""

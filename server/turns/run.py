@@ -26,7 +26,7 @@ from memory.records import (
 from server.clock import now_ms
 from server.feed.feeds import SAID_EVERY, SAID_EVERY_CHARS, Feeds
 from server.turns.counts import TurnCounts
-from server.turns.frames import Frames
+from server.turns.frames import Frames, Pace
 from stores.contract import TurnStore
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,9 @@ class Run:
         counts: TurnCounts,
         lease_until: float,
         doubted: Callable[[Run], None],
-        frame_seconds: Callable[[], float],
+        pace: Pace,
     ) -> None:
-        """``doubted`` is called where the log takes this run for one that is over;
-        ``frame_seconds`` says how long what is said is joined."""
+        """``doubted`` is called where the log takes this run for one that is over."""
         self.turn = turn
         self.lease_until = lease_until  # by time.monotonic(): past it, another may be writing
         self._position = position
@@ -71,7 +70,7 @@ class Run:
         self._turns = turns
         self._counts = counts
         self._doubted = doubted
-        self._frames = Frames(self._send, frame_seconds)
+        self._frames = Frames(self._send, pace)
         self._usage: dict[str, Any] | None = None
         self._ending: Literal["stopped", "abandoned"] | None = None
         self._generation: asyncio.Task[None] | None = None

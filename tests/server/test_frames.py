@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.turns.frames import FRAME_SECONDS, LONGEST_FRAME_SECONDS, Frames, frame_seconds
+from server.turns.frames import FRAME_SECONDS, LONGEST_FRAME_SECONDS, Frames, Pace
 from tests.support.wait import wait_until
 
 
@@ -31,7 +31,7 @@ async def test_the_first_piece_goes_at_once_and_what_follows_shares_a_frame() ->
 
 async def test_the_end_sends_what_waits() -> None:
     sent = Sent()
-    frames = Frames(sent, lambda: 60.0)
+    frames = Frames(sent)
     frames.add("a")
     frames.add("b")
     frames.end()
@@ -50,8 +50,35 @@ async def test_a_character_torn_in_two_is_made_whole_or_replaced() -> None:
 
 @pytest.mark.parametrize(("answers", "seconds"), [(0, FRAME_SECONDS), (200, 0.046), (400, 0.062)])
 def test_a_frame_is_longer_where_more_is_said(answers: int, seconds: float) -> None:
-    assert frame_seconds(answers) == pytest.approx(seconds)
+    assert Pace(lambda: answers).seconds == pytest.approx(seconds)
 
 
 def test_no_frame_is_longer_than_a_reader_bears() -> None:
-    assert frame_seconds(100_000) == LONGEST_FRAME_SECONDS
+    assert Pace(lambda: 100_000).seconds == LONGEST_FRAME_SECONDS
+
+
+def test_a_process_that_is_late_joins_more_until_it_is_in_time_again() -> None:
+    pace = Pace(lambda: 0)
+    for _ in range(200):
+        pace.came_late(0.01)
+    assert pace.seconds == pytest.approx(FRAME_SECONDS + 0.03, rel=0.05)
+    for _ in range(200):
+        pace.came_late(1.0)
+    assert pace.seconds == LONGEST_FRAME_SECONDS
+    for _ in range(500):
+        pace.came_late(-0.001)  # clocks are not that exact
+    assert pace.seconds == pytest.approx(FRAME_SECONDS, rel=0.05)
+
+
+async def test_frames_tell_how_late_their_timers_come() -> None:
+    late: list[float] = []
+
+    class Told(Pace):
+        def came_late(self, seconds: float) -> None:
+            late.append(seconds)
+
+    frames = Frames(Sent(), Told())
+    frames.add("a")
+    frames.add("b")
+    await wait_until(lambda: late, "the timer comes", interval=0.005)
+    assert late[0] >= -0.005

@@ -73,10 +73,11 @@ class TakingIn:
 
     async def _bring_along(self, turn: Turn, lease_ms: int) -> Turn | None:
         """Let the stored turn be as this one; None where it is another's, or has ended."""
-        is_same_try: Document = {
-            "attempt": turn.attempt,
-            "$or": [{"owner": turn.owner}, {"status": "queued"}],
-        }
+        is_same_try: Document = {"attempt": turn.attempt}
+        if turn.status not in ENDED:
+            is_same_try["$or"] = [{"owner": turn.owner}, {"status": "queued"}]
+        # An end was told where it came to it, and stays. Whoever runs the same attempt has accepted
+        # the message as well, and nobody here heard of that: it can't end the turn any more.
         held: Document = {
             "_id": turn.id,
             "conversation": turn.conversation_id,

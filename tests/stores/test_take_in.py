@@ -137,13 +137,30 @@ async def test_a_turn_that_is_not_held_any_more_is_not_taken(store: MongoStore) 
     assert await store.turns.take_in(turn, lease_ms=LEASE) is None
     assert await store.turns.take_in(end, lease_ms=LEASE) is None
     # The same attempt, by somebody else.
-    assert await store.turns.take_in(ended(turn, attempt=2), lease_ms=LEASE) is None
+    mine = msgspec.structs.replace(turn, attempt=2)
+    assert await store.turns.take_in(mine, lease_ms=LEASE) is None
     assert await store.turns.get("c1", turn.id) == theirs
 
     their_end = await finished(store, theirs)
     assert await store.turns.take_in(end, lease_ms=LEASE) is None
     assert await store.turns.take_in(ended(turn, attempt=9), lease_ms=LEASE) is None
     assert await store.turns.get("c1", turn.id) == their_end
+
+
+async def test_an_end_that_was_told_wins_over_the_same_attempt_of_another(
+    store: MongoStore,
+) -> None:
+    """Both had accepted the message, and neither had heard of the other."""
+    conversation_id = await a_conversation(store)
+    theirs = await inserted(store, a_turn(conversation_id, status="running", owner=OTHER))
+    await store.conversations.touch(theirs)
+    end = ended(msgspec.structs.replace(theirs, owner=ME))
+    assert await taken_in(store, end) == end
+    assert await store.turns.finish(theirs, "completed", an_answer(theirs)) is None
+    assert await store.turns.renew([theirs.id], OTHER, lease_ms=LEASE) == {}
+    await store.turns.close(end)
+    kept = await store.turns.get(conversation_id, theirs.id)
+    assert kept == msgspec.structs.replace(end, open=False)
 
 
 async def test_another_end_is_not_taken(store: MongoStore) -> None:

@@ -107,12 +107,6 @@ class Cards:
             self._note_here(conversation, turn)
             self._note_in_redis(conversation, turn, made=made)
 
-    def has_ended(self, turn: Turn) -> None:
-        """Its end is in the permanent store, and it is about to be closed. Only this process keeps
-        that in mind: it is the turn's holder, and whoever else takes the turn on looks there."""
-        if turn.id in self._conversations:
-            self._note_here(None, turn)
-
     def _note_here(self, conversation: Conversation | None, turn: Turn | None) -> None:
         conversation_id = _id_of(conversation, turn)
         held = self._held.pop(conversation_id, None) or _Held()

@@ -289,10 +289,7 @@ class SpooledTurns:
     ) -> Turn | None:
         async def there() -> Turn | None:
             self._forget_in_doubt(turn.conversation_id)
-            ended = await self._there.finish(turn, status, answer, error)
-            if ended is not None:
-                self._cards.has_ended(ended)
-            return ended
+            return await self._there.finish(turn, status, answer, error)
 
         async def here(lodging: Lodging) -> Turn | None:
             ended = await self._here.finish(turn, status, answer, error)

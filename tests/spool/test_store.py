@@ -14,7 +14,6 @@ from spool.cards import Cards
 from spool.store import SpooledStore
 from tests.spool.knowing import session_for
 from tests.stores.conftest import connected
-from tests.stores.samples import a_conversation, a_turn, finished, inserted, sent
 from tests.support.client import new_id
 from tests.support.mongod import Mongod
 from tests.support.redis_server import RedisServer
@@ -110,28 +109,4 @@ async def test_a_conversation_that_is_being_drained_is_not_shown_empty(
         assert (await store.conversations.get(conversation_id, "user")).title == "new"
     finally:
         await other.session.close()
-        await store.close()
-
-
-async def test_an_end_that_the_store_has_is_not_spooled_though_it_could_not_be_closed(
-    mongod: Mongod, tmp_path: Path
-) -> None:
-    store = spooled_store(mongod, tmp_path, NO_REDIS)
-    await store.connect()
-    try:
-        conversation_id = await a_conversation(store)
-        ended = await finished(store, await sent(store, conversation_id, status="running"))
-        mongod.pause()
-        await inserted(store, a_turn(conversation_id, 2))
-        first = await store.turns.get(conversation_id, ended.id)
-        assert first == ended
-        loaded = await store.load(conversation_id, 50)
-        marked = await store.marked(conversation_id, loaded)
-        assert [(each.seq, each.spooled) for each in marked.messages] == [
-            (1, False),
-            (2, False),
-            (3, True),
-        ]
-    finally:
-        mongod.resume()
         await store.close()

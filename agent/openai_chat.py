@@ -101,12 +101,13 @@ class LeanChatOpenAI(ChatOpenAI):
             async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
                 yield chunk
             return
-        async for delta in self._deltas(messages, stop, kwargs):
-            chunk = self._of_text(delta) if isinstance(delta, str) else delta
-            if run_manager:
-                logprobs = (chunk.generation_info or {}).get("logprobs")
-                await run_manager.on_llm_new_token(chunk.text, chunk=chunk, logprobs=logprobs)
-            yield chunk
+        async with aclosing(self._deltas(messages, stop, kwargs)) as deltas:
+            async for delta in deltas:
+                chunk = self._of_text(delta) if isinstance(delta, str) else delta
+                if run_manager:
+                    logprobs = (chunk.generation_info or {}).get("logprobs")
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk, logprobs=logprobs)
+                yield chunk
 
     def _get_request_payload(
         self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any

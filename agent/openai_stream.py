@@ -122,7 +122,8 @@ class _Blocks:
                 yield event
 
     def iter_bytes(self, reads: Iterator[bytes]) -> Iterator[Any]:
-        raise NotImplementedError("the stream is asynchronous")
+        """For the SDK's type; a stream that is asynchronous does not ask for it."""
+        return self._sdks.iter_bytes(reads)
 
     def _blocks(self, read: bytes) -> list[bytes]:
         data = self._tail + read

@@ -16,8 +16,8 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from agent.answering import AnswerChunk
 from agent.errors import AnswerFailed, ProviderBusy, ProviderCut
+from agent.idle import IdleTimeout
 from agent.provider_errors import answer_failed
-from agent.silence import Silence
 from agent.tracing import NO_TRACES, Traces
 
 log = logging.getLogger(__name__)
@@ -103,10 +103,10 @@ async def _one_try(
     begin = model.astream_deltas if isinstance(model, GivesDeltas) else model.astream
     stream = cast("AsyncGenerator[str | AIMessageChunk, None]", begin(list(messages), **more))
     try:
-        async with Silence(idle) as silence:
-            silence.begins()
+        async with IdleTimeout(idle) as waiting:
+            waiting.begins()
             async for chunk in stream:
-                silence.ends()
+                waiting.ends()
                 if isinstance(chunk, str):
                     text = chunk
                 else:
@@ -119,7 +119,7 @@ async def _one_try(
                         span.note({"mnemosio.first_token_seconds": time.monotonic() - began})
                     text_came = True
                     yield AnswerChunk(text=text)
-                silence.begins()
+                waiting.begins()
         if not finished:
             raise ProviderCut
     except Exception as error:

@@ -80,7 +80,7 @@ class Session(async_socket.AsyncSocket):  # type: ignore[misc]
     deadline: asyncio.TimerHandle | None = None
     """Ends it, whatever the client does."""
 
-    _rests = False
+    _writer_waits = False
     """Whether its websocket's writer waits for something to write."""
 
     _ping: asyncio.TimerHandle | None = None
@@ -249,20 +249,19 @@ class Session(async_socket.AsyncSocket):  # type: ignore[misc]
 
     async def _write(self, ws: PlainWebSocket) -> None:
         with suppress(OSError):
-            self._rests = True
+            self._writer_waits = True
             while packets := await self._lot():
-                self._rests = False
+                self._writer_waits = False
                 for each in packets:
                     await ws.send(each.encode())
-                self._rests = True
-        self._rests = False
+                self._writer_waits = True
+        self._writer_waits = False
         await ws.close()
 
     def write_now(self, frame: bytes) -> bool:
         """Put a frame on the wire past the queue, where nothing is before it there and the client
-        reads; False where it has to be queued. Most events go so: to wake the writer for each costs
-        more than all else that is done about it."""
-        if not self._rests or not self.queue.empty() or self.wire is None:
+        reads; False where it has to be queued. Most events go so, and wake no writer."""
+        if not self._writer_waits or not self.queue.empty() or self.wire is None:
             return False
         if self.wire.is_closing() or self.wire.get_write_buffer_size() >= LOT_BYTES:
             return False

@@ -403,7 +403,7 @@ class Feed:
         return self._line.is_unheard_for(seconds) or (is_shared and not self._is_listening)
 
     @property
-    def is_at_rest(self) -> bool:
+    def is_quiet(self) -> bool:
         """Whether nothing can be unheard until something is written here again."""
         return not self._line and (self._shared is None or self._is_listening)
 

@@ -64,7 +64,7 @@ class Feeds:
         self._memory = memory
         self._checkpoints = Checkpoints(store, said)
         self._feeds: dict[str, Feed] = {}
-        self._restless: set[Feed] = set()
+        self._lively: set[Feed] = set()
         """Those that something may be unheard of; of ten thousand that are followed, a few."""
         self._diverged: set[str] = set()
         self._all_diverged = False
@@ -217,7 +217,7 @@ class Feeds:
         try:
             async with asyncio.timeout(END_SECONDS):
                 feed = self._feed(turn.conversation_id)
-                self._restless.add(feed)
+                self._lively.add(feed)
                 await feed.written(write)
         except TimeoutError:
             raise NotTold from None
@@ -231,7 +231,7 @@ class Feeds:
         told: Callable[[], None] | None = None,
     ) -> None:
         feed = self._feed(turn.conversation_id)
-        self._restless.add(feed)
+        self._lively.add(feed)
         feed.write(Write(event, holder, said, told))
 
     async def make_up(self, conversation_id: str, known: Position) -> None:
@@ -304,11 +304,11 @@ class Feeds:
                 feed.mend("refill")
 
     def look_for_unheard(self) -> None:
-        for feed in list(self._restless):
+        for feed in list(self._lively):
             if feed.is_unheard_for(UNHEARD_SECONDS):
                 feed.mend("refill")
-            elif feed.is_at_rest or self._feeds.get(feed.id) is not feed:
-                self._restless.discard(feed)
+            elif feed.is_quiet or self._feeds.get(feed.id) is not feed:
+                self._lively.discard(feed)
 
     # Redis comes and goes
 
@@ -386,5 +386,5 @@ class Feeds:
                 tasks=self._tasks,
                 forget=self.forget,
             )
-            self._restless.add(feed)
+            self._lively.add(feed)
         return feed

@@ -1,4 +1,4 @@
-"""How long a stream may be silent."""
+"""How long a stream may be idle."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 
 import pytest
 
-from agent.silence import Silence
+from agent.idle import IdleTimeout
 
 SHORT = 0.1
 
 
 async def _come(chunks: int) -> None:
     """So many of them, then silence."""
-    async with Silence(SHORT) as silence:
+    async with IdleTimeout(SHORT) as idle:
         for _ in range(chunks):
-            silence.begins()
+            idle.begins()
             await asyncio.sleep(SHORT / 2)
-            silence.ends()
-        silence.begins()
+            idle.ends()
+        idle.begins()
         await asyncio.Event().wait()
 
 
@@ -29,32 +29,32 @@ async def test_a_wait_that_lasts_too_long_ends(chunks: int) -> None:
 
 
 async def test_each_chunk_is_waited_for_anew() -> None:
-    async with Silence(SHORT) as silence:
+    async with IdleTimeout(SHORT) as idle:
         for _ in range(5):
-            silence.begins()
+            idle.begins()
             await asyncio.sleep(SHORT / 2)
-            silence.ends()
+            idle.ends()
 
 
 async def test_what_is_done_about_a_chunk_is_no_silence() -> None:
-    async with Silence(SHORT) as silence:
-        silence.begins()
-        silence.ends()
+    async with IdleTimeout(SHORT) as idle:
+        idle.begins()
+        idle.ends()
         await asyncio.sleep(3 * SHORT)
-        silence.begins()
-        silence.ends()
+        idle.begins()
+        idle.ends()
 
 
 async def test_without_a_limit_nothing_ends() -> None:
-    async with Silence(None) as silence:
-        silence.begins()
+    async with IdleTimeout(None) as idle:
+        idle.begins()
         await asyncio.sleep(SHORT)
 
 
 async def test_who_is_cancelled_is_not_timed_out() -> None:
     async def wait() -> None:
-        async with Silence(60.0) as silence:
-            silence.begins()
+        async with IdleTimeout(60.0) as idle:
+            idle.begins()
             await asyncio.Event().wait()
 
     waiting = asyncio.create_task(wait())

@@ -1,4 +1,4 @@
-"""How long a stream may be silent."""
+"""How long a stream may be idle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 
 
-class Silence:
+class IdleTimeout:
     """Ends a wait for a stream's next chunk with ``TimeoutError`` when it has lasted too long.
 
     One timer for a whole stream, which looks when it is due whether something came meanwhile: a
@@ -29,7 +29,7 @@ class Silence:
         """It came, and is being worked on."""
         self._since = None
 
-    async def __aenter__(self) -> Silence:
+    async def __aenter__(self) -> IdleTimeout:
         await self._timeout.__aenter__()
         self._loop = asyncio.get_running_loop()
         if self._seconds is not None:

@@ -14,6 +14,7 @@ from pymongo import AsyncMongoClient
 from embedded.store import EmbeddedStore
 from mongo.store import MongoStore
 from stores.contract import Store
+from tests.stores.lossy import LossyWay
 from tests.support.mongod import Mongod
 
 # Gives another store on the same data with each call, not yet connected.
@@ -64,6 +65,18 @@ def make_any_store(request: pytest.FixtureRequest, tmp_path: Path, database: str
     if request.param == "pymongo":
         options["driver"] = AsyncMongoClient
     return lambda: MongoStore(server.uri, database, **options)
+
+
+@asynccontextmanager
+async def near_and_far(
+    mongod: Mongod, database: str
+) -> AsyncIterator[tuple[MongoStore, MongoStore, LossyWay]]:
+    """Two servers' stores on the same data, and the way of the second one to it."""
+    async with LossyWay(mongod.port) as way:
+        uri = f"mongodb://127.0.0.1:{way.port}/?directConnection=true"
+        near, far = MongoStore(mongod.uri, database), MongoStore(uri, database)
+        async with connected(near), connected(far):
+            yield near, far, way
 
 
 @asynccontextmanager

@@ -10,11 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from memory.records import Position, Summary, Turn, messages_of
-from mongo.store import MongoStore
 from server import history
 from stores.contract import Store, TurnStore
-from tests.stores.conftest import connected
-from tests.stores.lossy import LossyWay
+from tests.stores.conftest import near_and_far
 from tests.stores.samples import (
     USER,
     a_conversation,
@@ -232,13 +230,7 @@ async def test_a_turn_superseded_between_the_look_and_the_count_is_not_counted(
     mongod: Mongod, mongo_database: str
 ) -> None:
     # MongoDB alone: in the embedded store there is no between.
-    async with (
-        LossyWay(mongod.port) as way,
-        connected(MongoStore(mongod.uri, mongo_database)) as store,
-        connected(
-            MongoStore(f"mongodb://127.0.0.1:{way.port}/?directConnection=true", mongo_database)
-        ) as far_store,
-    ):
+    async with near_and_far(mongod, mongo_database) as (store, far_store, way):
         conversation_id = await a_conversation(store)
         await exchanges(store, conversation_id, 1)
         ended = await finished(store, await sent(store, conversation_id, status="running"))
@@ -256,13 +248,7 @@ async def test_a_turn_superseded_between_the_look_and_the_count_is_not_counted(
 async def test_a_turn_superseded_and_closed_before_the_record_follows_is_not_counted(
     mongod: Mongod, mongo_database: str
 ) -> None:
-    async with (
-        LossyWay(mongod.port) as way,
-        connected(MongoStore(mongod.uri, mongo_database)) as store,
-        connected(
-            MongoStore(f"mongodb://127.0.0.1:{way.port}/?directConnection=true", mongo_database)
-        ) as far_store,
-    ):
+    async with near_and_far(mongod, mongo_database) as (store, far_store, way):
         conversation_id = await a_conversation(store)
         await exchanges(store, conversation_id, 1)
         ended = await finished(store, await sent(store, conversation_id, status="running"))
@@ -281,13 +267,7 @@ async def test_a_turn_superseded_and_closed_before_the_record_follows_is_not_cou
 async def test_a_turn_that_ends_while_an_edit_is_brought_along_is_counted(
     mongod: Mongod, mongo_database: str
 ) -> None:
-    async with (
-        LossyWay(mongod.port) as way,
-        connected(MongoStore(mongod.uri, mongo_database)) as store,
-        connected(
-            MongoStore(f"mongodb://127.0.0.1:{way.port}/?directConnection=true", mongo_database)
-        ) as far_store,
-    ):
+    async with near_and_far(mongod, mongo_database) as (store, far_store, way):
         conversation_id = await a_conversation(store)
         running = await sent(store, conversation_id, status="running")
         await sent(store, conversation_id)

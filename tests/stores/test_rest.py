@@ -12,8 +12,7 @@ import pytest
 from memory.errors import DuplicateNumber
 from mongo.store import MongoStore
 from stores.contract import Rest
-from tests.stores.conftest import connected
-from tests.stores.lossy import LossyWay
+from tests.stores.conftest import connected, near_and_far
 from tests.stores.samples import (
     a_conversation,
     a_turn,
@@ -62,13 +61,7 @@ async def test_it_is_not_at_rest_while_an_earlier_one_is_open(
 async def test_a_look_that_began_before_the_end_says_nothing(
     mongod: Mongod, mongo_database: str
 ) -> None:
-    async with (
-        LossyWay(mongod.port) as way,
-        connected(MongoStore(mongod.uri, mongo_database)) as store,
-        connected(
-            MongoStore(f"mongodb://127.0.0.1:{way.port}/?directConnection=true", mongo_database)
-        ) as far_store,
-    ):
+    async with near_and_far(mongod, mongo_database) as (store, far_store, way):
         conversation_id = await a_conversation(store)
         way.held = b"open"
         looking = asyncio.create_task(far_store.turns.open_turns(conversation_id))

@@ -19,11 +19,10 @@ from statistics import median
 import aiohttp
 
 from benchmarks.report import Floor, Missing, Row, against, compared
-from benchmarks.servers import module, redis_server
+from benchmarks.servers import module, ours, pid_of, redis_server
 from benchmarks.timing import cpu_seconds, in_turns, percentile, resident_bytes
 from benchmarks.tokens import Received
 from benchmarks.users import DirectUser, MnemosioUser, PlainUser, RelayUser, User
-from tests.support.app import UNLIMITED, App
 
 TOKENS_PER_SECOND = 50
 IDLE_CLIENTS = 200
@@ -79,20 +78,14 @@ async def targets(tokens_per_second: float) -> AsyncIterator[list[Target]]:
         provider = await running.enter_async_context(
             module("benchmarks.provider", str(tokens_per_second))
         )
-        data = folder / "data"
-        data.mkdir()
-        app = App(
-            data,
+        app = await ours(
+            running,
+            folder,
             REDIS_URL=redis.url,
             OPENAI_API_KEY="none",
             OPENAI_BASE_URL=f"http://127.0.0.1:{provider.port}/v1",
-            LOG_LEVEL="warning",
-            **UNLIMITED,
         )
-        await asyncio.to_thread(app.start)
-        running.callback(app.kill)
-        assert app.process is not None
-        here = [Target("here", MnemosioUser, app.port, app.process.pid)]
+        here = [Target("here", MnemosioUser, app.port, pid_of(app))]
         for name, file, user in (
             ("relay", "floor_server", RelayUser),
             ("plain server", "plain_server", PlainUser),

@@ -22,10 +22,9 @@ from pathlib import Path
 import orjson
 
 from benchmarks.report import Missing, Row, compared
-from benchmarks.servers import Running, module, mongod, redis_server
+from benchmarks.servers import Running, module, mongod, ours, pid_of, redis_server
 from benchmarks.silent_clients import raise_file_limit
 from benchmarks.timing import cpu_seconds, in_turns, resident_bytes
-from tests.support.app import UNLIMITED, App
 
 AT_ONCE = 50
 """Connects under way."""
@@ -121,18 +120,7 @@ async def crowds() -> AsyncIterator[dict[str, Crowd]]:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="mnemosio-bench-")))
         redis = running.enter_context(redis_server())
         mongo = running.enter_context(mongod(folder / "mongod"))
-        data = folder / "data"
-        data.mkdir()
-        app = App(
-            data,
-            REDIS_URL=redis.url,
-            MONGODB_URI=mongo.uri,
-            LOG_LEVEL="warning",
-            **UNLIMITED,
-        )
-        await asyncio.to_thread(app.start)
-        running.callback(app.kill)
-        assert app.process is not None
+        app = await ours(running, folder, REDIS_URL=redis.url, MONGODB_URI=mongo.uri)
         # Each has its own, so that neither pays for the clients of the other.
         plain, uncompressed = [
             await running.enter_async_context(module("benchmarks.plain_server", "1"))
@@ -140,7 +128,7 @@ async def crowds() -> AsyncIterator[dict[str, Crowd]]:
         ]
         found = {}
         for name, port, pid, *options in (
-            ("here", app.port, app.process.pid),
+            ("here", app.port, pid_of(app)),
             (PLAIN, plain.port, plain.process.pid),
             (UNCOMPRESSED, uncompressed.port, uncompressed.process.pid, "--plain"),
         ):

@@ -28,13 +28,13 @@ from redis.asyncio import Redis
 from benchmarks import corpus
 from benchmarks.report import Missing, Row, against, compared
 from benchmarks.samples import ENDED_TURNS_A_CONVERSATION
-from benchmarks.servers import mongod, redis_server
+from benchmarks.servers import mongod, ours, redis_server
 from benchmarks.timing import cpu_seconds
 from benchmarks.users import ENGINE
 from embedded.store import EmbeddedStore
 from memory.keys import conversation_keys
 from server.feed.keys import events_channel, feed_keys
-from tests.support.app import UNLIMITED, App
+from tests.support.app import App
 
 A_ROUND = 20
 """Conversations."""
@@ -136,16 +136,11 @@ async def opens(store: str, *, rounds: int) -> dict[str, list[Window]]:
         settings = await _filled(running, store, folder, count)
         settings |= {
             "REDIS_URL": redis.url,
-            "LOG_LEVEL": "warning",
             "AUTH_JWT_SECRET": SECRET,
-            **UNLIMITED,
             # Calls are counted, as everywhere, but never refused.
             "RATE_LIMIT_CALLS_PER_MINUTE": "1000000",
         }
-        first, second = [App(folder / "data", **settings) for _ in range(2)]
-        for app in (first, second):
-            await asyncio.to_thread(app.start)
-            running.callback(app.kill)
+        first, second = [await ours(running, folder, **settings) for _ in range(2)]
         session = await running.enter_async_context(aiohttp.ClientSession())
         cold, other, hot = [
             await running.enter_async_context(tab(session, app)) for app in (first, second, first)

@@ -7,11 +7,12 @@ import shutil
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import Missing
+from tests.support.app import UNLIMITED, App
 from tests.support.mongod import Mongod, find_mongod
 from tests.support.redis_server import RedisServer
 
@@ -43,6 +44,22 @@ class Running:
     def port(self) -> int:
         """Of one that prints it when it listens."""
         return int(self.first_line)
+
+
+async def ours(running: AsyncExitStack, folder: Path, **settings: str) -> App:
+    """Our own server, started, until the end of ``running``; its data in ``folder``. It refuses
+    nobody for coming too often."""
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    app = App(data, LOG_LEVEL="warning", **{**UNLIMITED, **settings})
+    await asyncio.to_thread(app.start)
+    running.callback(app.kill)
+    return app
+
+
+def pid_of(app: App) -> int:
+    assert app.process is not None, "it is not started"
+    return app.process.pid
 
 
 @asynccontextmanager

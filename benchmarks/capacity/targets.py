@@ -13,8 +13,7 @@ from pathlib import Path
 
 from benchmarks.capacity import peers
 from benchmarks.report import Missing
-from benchmarks.servers import Running, module, mongod, process, redis_server
-from tests.support.app import UNLIMITED, App
+from benchmarks.servers import Running, module, mongod, ours, pid_of, process, redis_server
 from tests.support.ports import free_port
 
 TOKENS_PER_SECOND = 50
@@ -62,22 +61,16 @@ async def _ours(stack: AsyncExitStack, provider: Running, folder: Path) -> Targe
     mongo = mongod(folder / "mongod")
     await asyncio.to_thread(mongo.start)
     stack.callback(mongo.kill)
-    data = folder / "data"
-    data.mkdir()
-    app = App(
-        data,
+    app = await ours(
+        stack,
+        folder,
         REDIS_URL=redis.url,
         MONGODB_URI=mongo.uri,
         OPENAI_API_KEY="none",
         OPENAI_BASE_URL=f"http://127.0.0.1:{provider.port}/v1",
-        LOG_LEVEL="warning",
-        **UNLIMITED,
     )
-    await asyncio.to_thread(app.start)
-    stack.callback(app.kill)
-    assert app.process is not None
     helpers = {"redis": redis.pid, "mongod": mongo.pid}
-    return Target(NAMES[OURS], "mnemosio", app.port, app.process.pid, helpers)
+    return Target(NAMES[OURS], "mnemosio", app.port, pid_of(app), helpers)
 
 
 async def _plain(stack: AsyncExitStack, provider: Running, folder: Path) -> Target:

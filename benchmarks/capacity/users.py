@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 import orjson
@@ -18,7 +19,7 @@ from benchmarks.provider import question
 ENGINE = "/socket.io/"
 
 
-class User(asyncio.Protocol):
+class User(asyncio.Protocol, ABC):
     """Connects, is ``ready``, and from ``start`` on asks and reads."""
 
     def __init__(self, port: int, tally: Tally, tokens: int) -> None:
@@ -74,9 +75,9 @@ class User(asyncio.Protocol):
             self.done.set_result(None)
         self._answer = None
 
+    @abstractmethod
     def ask(self) -> None:
         """Send the question."""
-        raise NotImplementedError
 
     def take(self, text: str) -> None:
         """A piece of the answer."""
@@ -183,9 +184,9 @@ class SocketIOUser(User):
     def connected(self) -> None:
         """Say what the server wants to hear first."""
 
+    @abstractmethod
     def heard(self, name: str, payload: Any) -> None:
         """An event and its first argument; the answer to a call is the event "ack"."""
-        raise NotImplementedError
 
 
 class PlainUser(SocketIOUser):

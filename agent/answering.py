@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
 
-from memory.records import Message, Position
+from memory.records import Choice, Message, Position, ToolUse
+
+Note = Callable[[list[ToolUse]], Awaitable[None]]
+
+
+async def note_nothing(uses: list[ToolUse]) -> None:
+    """Where nobody goes on with a turn."""
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,10 +24,24 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     """Where the conversation stands with this question: what memory must at least hold for the
     prompt. Later questions may be waiting already; they are no part of this turn's prompt."""
+    choice: Choice = Choice()
+    """What the conversation is to be answered with."""
+    tools: list[ToolUse] = []
+    """What earlier attempts at this turn have noted: results need not be had again."""
+    note_tools: Note = note_nothing
+    """Keeps the uses of tools, all of them each time, before it returns: with the turn, for whoever
+    goes on with it. Raises memory's ``Unavailable`` where they can't be kept now; ends the answer
+    where the turn is another server's."""
 
 
 class AnswerChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """One of its fields, or none."""
+
     text: str = ""
+    tool: ToolUse | None = None
+    """A use of a tool has begun or ended: shown in its place among the text."""
+    context: dict[str, Any] | None = None
+    """What the model was given, kept with the turn's end (``turn:context``). The last counts."""
     usage: dict[str, Any] | None = None
     """Tokens used (LangChain's ``usage_metadata``), where the provider tells; once, at the end."""
 

@@ -8,7 +8,19 @@ from typing import Any, TypeVar
 import msgspec
 
 from embedded.database import Parameters
-from memory.records import Answer, Conversation, Position, Question, Summary, Turn, TurnError
+from memory.records import (
+    Answer,
+    Attachment,
+    Choice,
+    Conversation,
+    Feedback,
+    Position,
+    Question,
+    Summary,
+    ToolUse,
+    Turn,
+    TurnError,
+)
 from stores.turn_archive import Standing
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
@@ -45,6 +57,11 @@ def turn_row(turn: Turn) -> Parameters:
         "answer": as_json(turn.answer),
         "error": as_json(turn.error),
         "answers": turn.answers,
+        "attachments": as_json(question.attachments or None),
+        "choice": as_json(turn.choice) if turn.choice != Choice() else None,
+        "tools": as_json(turn.tools or None),
+        "feedback": as_json(turn.feedback),
+        "context": None,
     }
 
 
@@ -55,6 +72,7 @@ def turn_record(row: sqlite3.Row) -> Turn:
         key=None if shown is None else key,
         content=row["content"],
         created_at=row["asked_at"],
+        attachments=list_from_json(row["attachments"], Attachment),
     )
     return Turn(
         id=row["id"],
@@ -77,6 +95,9 @@ def turn_record(row: sqlite3.Row) -> Turn:
         answer=from_json(row["answer"], Answer),
         error=from_json(row["error"], TurnError),
         answers=row["answers"],
+        choice=from_json(row["choice"], Choice) or Choice(),
+        tools=list_from_json(row["tools"], ToolUse),
+        feedback=from_json(row["feedback"], Feedback),
     )
 
 
@@ -89,6 +110,7 @@ def conversation_record(row: sqlite3.Row) -> Conversation:
         updated_at=row["updated_at"],
         position=position_record(row),
         digest=row["digest"],
+        choice=from_json(row["choice"], Choice) or Choice(),
     )
 
 
@@ -106,3 +128,7 @@ def as_json(record: Any) -> str | None:
 
 def from_json(text: str | None, kind: type[Struct]) -> Struct | None:
     return None if text is None else msgspec.json.decode(text, type=kind)
+
+
+def list_from_json(text: str | None, kind: type[Struct]) -> list[Struct]:
+    return [] if text is None else msgspec.json.decode(text, type=list[kind])  # type: ignore[valid-type]

@@ -8,7 +8,7 @@ still be recognised) and by the turn that superseded it. Its number stays taken.
 from __future__ import annotations
 
 # Kept in the file's header. A server refuses a file with a greater one than it knows.
-VERSION = 2
+VERSION = 3
 
 # What makes a file of that version one of the next; then the schema adds what is still missing.
 MIGRATIONS = {
@@ -18,6 +18,14 @@ MIGRATIONS = {
         "ALTER TABLE turns ADD COLUMN superseded_by TEXT",
         "ALTER TABLE turns ADD COLUMN shown_id TEXT",
         "DROP INDEX turns_of_a_conversation",
+    ),
+    2: (
+        "ALTER TABLE conversations ADD COLUMN choice TEXT",
+        "ALTER TABLE turns ADD COLUMN attachments TEXT",
+        "ALTER TABLE turns ADD COLUMN choice TEXT",
+        "ALTER TABLE turns ADD COLUMN tools TEXT",
+        "ALTER TABLE turns ADD COLUMN feedback TEXT",
+        "ALTER TABLE turns ADD COLUMN context TEXT",
     ),
 }
 
@@ -37,7 +45,8 @@ SCHEMA = (
         summary_version INTEGER NOT NULL DEFAULT 0,
         deleted INTEGER NOT NULL DEFAULT 0,         -- a tombstone keeps id and user
         deleted_at INTEGER,
-        purged INTEGER                              -- of a tombstone: whether its turns are gone
+        purged INTEGER,                             -- of a tombstone: whether its turns are gone
+        choice TEXT                                 -- JSON; none: the defaults
     )
     """,
     """
@@ -74,7 +83,12 @@ SCHEMA = (
         lease_until INTEGER NOT NULL,               -- by this machine's clock
         answer TEXT,                                -- JSON
         error TEXT,                                 -- JSON
-        answers INTEGER
+        answers INTEGER,
+        attachments TEXT,                           -- JSON, as all below it
+        choice TEXT,
+        tools TEXT,
+        feedback TEXT,
+        context TEXT                                -- what the model was given
     )
     """,
     "CREATE UNIQUE INDEX IF NOT EXISTS turns_one_a_message ON turns (user, message_id)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 BY_ID = "SELECT * FROM turns WHERE id = :id AND conversation = :conversation"
+CONTEXT = "SELECT context FROM turns WHERE id = :id AND conversation = :conversation"
 BY_ID_ALONE = "SELECT 1 FROM turns WHERE id = :id"
 BY_KEY = "SELECT * FROM turns WHERE user = :user AND message_id = :message_id"
 BY_NUMBER = "SELECT 1 FROM turns WHERE conversation = :conversation AND n = :n"
@@ -50,11 +51,12 @@ INSERT = """
     INSERT INTO turns (
         id, conversation, user, n, place, revision, rewrites, superseded, message_id, shown_id,
         content, asked_at, digest, accepted, created_at, status, open, attempt, stop_requested,
-        owner, lease_until, answer, error, answers
+        owner, lease_until, answer, error, answers, attachments, choice, tools, feedback, context
     ) VALUES (
         :id, :conversation, :user, :n, :place, :revision, :rewrites, :superseded, :message_id,
         :shown_id, :content, :asked_at, :digest, :accepted, :created_at, :status, :open, :attempt,
-        :stop_requested, :owner, :lease_until, :answer, :error, :answers
+        :stop_requested, :owner, :lease_until, :answer, :error, :answers, :attachments,
+        :choice, :tools, :feedback, :context
     )
 """
 REMOVE = "DELETE FROM turns WHERE id = :id AND conversation = :conversation"
@@ -116,7 +118,8 @@ REQUEST_STOP = """
     WHERE id = :id AND conversation = :conversation AND status IN ('queued', 'running')
 """
 FINISH = """
-    UPDATE turns SET status = :status, answer = :answer, error = :error, answers = :answers
+    UPDATE turns
+    SET status = :status, answer = :answer, error = :error, answers = :answers, context = :context
     WHERE id = :id AND status = 'running' AND attempt = :attempt AND owner IS :owner
         AND open = 1 AND superseded = 0
 """

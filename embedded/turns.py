@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,12 @@ class EmbeddedTurns:
     async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
         found = await self.selected(sql.BY_ID, {"id": turn_id, "conversation": conversation_id})
         return found[0] if found else None
+
+    async def context(self, conversation_id: str, turn_id: str) -> dict[str, Any] | None:
+        parameters = {"id": turn_id, "conversation": conversation_id}
+        found = await self._database.row(sql.CONTEXT, parameters)
+        text = found and found["context"]
+        return msgspec.json.decode(text, type=dict[str, Any]) if text else None
 
     async def by_message(self, user_id: str, key: str) -> Turn | None:
         found = await self.selected(sql.BY_KEY, {"user": user_id, "message_id": key})
@@ -172,12 +179,18 @@ class EmbeddedTurns:
         return await self._database.write(work)
 
     async def finish(
-        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+        self,
+        turn: Turn,
+        status: TurnStatus,
+        answer: Answer | None,
+        error: TurnError | None = None,
+        context: dict[str, Any] | None = None,
     ) -> Turn | None:
         require_end(status)
         require_end_text(answer, error)
         parameters: Parameters = {"id": turn.id, "attempt": turn.attempt, "owner": turn.owner}
         parameters |= {"status": status, "answer": as_json(answer), "error": as_json(error)}
+        parameters |= {"context": as_json(context)}
 
         async def work(transaction: Transaction) -> Turn | None:
             before = await transaction.row(sql.ANSWERS_BEFORE, _numbers_of(turn))

@@ -38,6 +38,45 @@ def derived_id(*parts: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """What came with a message, by reference: the bytes are in the permanent store, apart."""
+
+    id: str
+    type: Literal["image"]
+    media_type: str
+    size: int
+    """In bytes."""
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """What a user thinks of an answer."""
+
+    value: Literal[1, -1]
+    comment: str | None = None
+    at: int = 0
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a conversation is answered with, by names from the operator's lists; None: the
+    default."""
+
+    model: str | None = None
+    system_prompt: str | None = None
+
+
+class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One use of a tool by a turn, as it was last noted."""
+
+    id: str
+    name: str
+    status: Literal["started", "finished", "failed"]
+    input: dict[str, Any] = {}
+    output: str | None = None
+    """What the model was told of it; None while it is only started."""
+    may_repeat: bool = True
+    """Whether another attempt may run it again where it was started, and its end is not known."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of a conversation, as Redis caches it and as the agent reads it."""
 
@@ -52,6 +91,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int = 0
     spooled: bool = False
     """Not in the permanent store yet: its ``seq`` is what it will be, if nobody comes before it."""
+    attachments: list[Attachment] = []
+    feedback: Feedback | None = None
     details: dict[str, Any] = {}
     """What else LangChain needs to give it back whole: tool_calls, usage_metadata, name …"""
 
@@ -108,6 +149,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     position: Position = Position()
     digest: str | None = None
     """Digest of the ``conversation:create`` that made it; None when a first message did."""
+    choice: Choice = Choice()
 
     @property
     def message_count(self) -> int:
@@ -121,6 +163,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     """The idempotency key of the call that asked, where it is not the message's id: a regenerate
     asks the same message again under another key."""
+    attachments: list[Attachment] = []
 
     @property
     def call_key(self) -> str:
@@ -181,6 +224,12 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """Answers in the conversation up to and including this turn; known once it has run to its end
     (a turn that was stopped while it waited has none to count)."""
     created_at: int
+    choice: Choice = Choice()
+    """What it is answered with, as its conversation had it when it was accepted."""
+    tools: list[ToolUse] = []
+    """The uses of tools by its latest attempt, and those of earlier ones that it goes on from."""
+    feedback: Feedback | None = None
+    """On its answer."""
     spooled: Spooled | None = None
     """What of it is on a server's disk only, because the permanent store is away: all of it, or its
     end. No store keeps this."""
@@ -199,6 +248,7 @@ def question_of(turn: Turn) -> Message:
         turn_id=turn.id,
         created_at=turn.question.created_at,
         spooled=turn.spooled == "whole",
+        attachments=turn.question.attachments,
     )
 
 
@@ -214,6 +264,7 @@ def answer_of(turn: Turn) -> Message | None:
         turn_id=turn.id,
         created_at=turn.answer.created_at,
         spooled=turn.spooled is not None,
+        feedback=turn.feedback,
     )
 
 

@@ -5,6 +5,7 @@ conversations
     revision, turn, answers                             the position; the other two only ever rise
                                                         ... while the revision is the same
     summary {text, upto, turns, version}                absent until the first one
+    choice {model, system_prompt}                       absent where both are the defaults
     deleted                                             a tombstone keeps _id, user and this, and
     deleted_at, purged                                  ... when, and whether its turns are gone
 
@@ -15,9 +16,12 @@ turns                                                   one document a turn
     superseded, superseded_by                           ... which of them took its place
     question {message_id, content, created_at}          message_id is the key; the message's id is
     question.shown_id                                   ... here where it is another
+    question.attachments [{id, type, media_type, size}] absent where there are none, as all these:
+    choice {…}, tools (JSON text), feedback {…}
     status, open, attempt, stop_requested
     owner, lease_until                                  a date by the store's own clock
     answer {…, usage: JSON text}, error {…}, answers    once it has ended
+    context (JSON text)                                 what the model was given
 
 secrets     _id the name, value
 probes      one document, written by ``ping``

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from memory.records import Answer, Conversation, Position, Question, Summary, Turn
+from memory.records import Answer, Choice, Conversation, Position, Question, Summary, Turn
 from mongo.collections import Document
 from stores.turn_archive import Standing
 
@@ -20,6 +20,15 @@ def turn_document(turn: Turn) -> Document:
     document.pop("spooled", None)
     for name, stored in _RENAMED.items():
         document[stored] = document.pop(name)
+    # Left out where there is nothing to say, as in what older servers wrote.
+    if turn.choice == Choice():
+        del document["choice"]
+    if not turn.tools:
+        del document["tools"]
+    else:
+        document["tools"] = as_text(turn.tools)
+    if turn.feedback is None:
+        del document["feedback"]
     document["question"] = question_document(turn.question)
     document["answer"] = answer_document(turn.answer)
     return document
@@ -35,6 +44,8 @@ def question_document(question: Question) -> Document:
     }
     if question.message_id != question.call_key:
         document["shown_id"] = question.message_id
+    if question.attachments:
+        document["attachments"] = msgspec.to_builtins(question.attachments)
     return document
 
 
@@ -43,9 +54,13 @@ def answer_document(answer: Answer | None) -> Document | None:
         return None
     document: Document = msgspec.to_builtins(answer)
     if answer.usage is not None:
-        # As text: a provider may name its fields as BSON can't.
-        document["usage"] = msgspec.json.encode(answer.usage).decode()
+        document["usage"] = as_text(answer.usage)
     return document
+
+
+def as_text(value: Any) -> str:
+    """As JSON: a provider, or a tool, may name its fields as BSON can't."""
+    return msgspec.json.encode(value).decode()
 
 
 def turn_record(document: Document) -> Turn:
@@ -59,6 +74,8 @@ def turn_record(document: Document) -> Turn:
     answer = fields["answer"]
     if answer is not None and answer["usage"] is not None:
         fields["answer"] = {**answer, "usage": msgspec.json.decode(answer["usage"])}
+    if "tools" in fields:
+        fields["tools"] = msgspec.json.decode(fields["tools"])
     return msgspec.convert(fields, Turn)
 
 
@@ -89,6 +106,7 @@ def conversation_record(document: Document) -> Conversation:
         updated_at=int(document["updated_at"]),
         position=position_record(document),
         digest=document["digest"],
+        choice=msgspec.convert(document.get("choice", {}), Choice),
     )
 
 

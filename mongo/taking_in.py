@@ -15,7 +15,7 @@ from memory.records import ENDED, Turn
 from mongo.batching import TurnInserts
 from mongo.client import Connection
 from mongo.collections import ALIVE, CURRENT, OPEN, Document
-from mongo.documents import answer_document, turn_record
+from mongo.documents import answer_document, as_text, turn_record
 from mongo.turn_reads import TurnReads
 from stores.rules import is_end_of, require_end_text, require_turn_text
 
@@ -94,6 +94,7 @@ class TakingIn:
             "answer": {"$literal": answer_document(turn.answer)},
             "error": {"$literal": msgspec.to_builtins(turn.error)},
             "answers": {"$literal": turn.answers},
+            **({"tools": {"$literal": as_text(turn.tools)}} if turn.tools else {}),
             "lease_until": {"$add": ["$$NOW", lease_ms]},
         }
         async with self._connection.operation() as collections:

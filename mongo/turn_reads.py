@@ -6,8 +6,9 @@ one order, so what goes by place is asked twice.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import msgspec
 from pymongo import ASCENDING, DESCENDING
 
 from memory.records import Turn, current
@@ -21,6 +22,9 @@ NEWEST_FIRST: Order = [("n", DESCENDING)]
 OLDEST_FIRST: Order = [("n", ASCENDING)]
 BACKWARD: Order = [("place", DESCENDING), ("n", DESCENDING)]
 FORWARD: Order = [("place", ASCENDING), ("n", ASCENDING)]
+
+RECORD: Document = {"context": 0}
+"""What a turn's record is made of: all but what is asked for by itself alone."""
 
 UNPLACED: Document = {"place": {"$exists": False}}
 PLACE: Document = {"$ifNull": ["$place", "$n"]}
@@ -81,9 +85,16 @@ class TurnReads:
             found = await collections.turns.find_one(counted, {"answers": 1}, sort=NEWEST_FIRST)
         return 0 if found is None else int(found["answers"])
 
+    async def context(self, conversation_id: str, turn_id: str) -> dict[str, Any] | None:
+        query = {"_id": turn_id, "conversation": conversation_id}
+        async with self._connection.operation() as collections:
+            found = await collections.turns.find_one(query, {"context": 1})
+        text = found and found.get("context")
+        return msgspec.json.decode(text, type=dict[str, Any]) if text else None
+
     async def _one(self, query: Document) -> Turn | None:
         async with self._connection.operation() as collections:
-            found = await collections.turns.find_one(query)
+            found = await collections.turns.find_one(query, RECORD)
         return None if found is None else turn_record(found)
 
     async def _page(
@@ -99,7 +110,7 @@ class TurnReads:
     async def many(self, query: Document, order: Order | None = None, limit: int = 0) -> list[Turn]:
         """0 is no limit."""
         async with self._connection.operation() as collections:
-            found = collections.turns.find(query, sort=order, limit=limit)
+            found = collections.turns.find(query, RECORD, sort=order, limit=limit)
             documents = await found.to_list()
         return [turn_record(document) for document in documents]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from pymongo import ReturnDocument
@@ -14,11 +15,11 @@ from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
 from mongo.collections import OPEN, Document
 from mongo.conversations import MongoConversations
-from mongo.documents import answer_document, turn_record
+from mongo.documents import answer_document, as_text, turn_record
 from mongo.resting import Resting
 from mongo.superseding import Superseding
 from mongo.taking_in import TakingIn
-from mongo.turn_reads import OLDEST_FIRST, TurnReads
+from mongo.turn_reads import OLDEST_FIRST, RECORD, TurnReads
 from stores.contract import Rest
 from stores.rules import (
     is_end_of,
@@ -61,7 +62,9 @@ class MongoTurns(TurnReads):
         await self._inserts.insert(turn, lease_ms=lease_ms)
         return turn
 
-    async def take_in(self, turn: Turn, *, lease_ms: int) -> Turn | None:
+    async def take_in(
+        self, turn: Turn, *, lease_ms: int, context: dict[str, Any] | None = None
+    ) -> Turn | None:
         """Have a turn as another store has it: whatever its status, with its answer and its holder,
         whose lease begins now. Harmless when repeated.
 
@@ -74,7 +77,13 @@ class MongoTurns(TurnReads):
         superseded, ended otherwise, or was removed in this moment. Raises what ``insert`` raises,
         and ``Duplicate`` where its id is another conversation's.
         """
-        return await self._taking_in.take_in(turn, lease_ms=lease_ms)
+        taken = await self._taking_in.take_in(turn, lease_ms=lease_ms)
+        if taken is not None and context is not None:
+            async with self._connection.operation() as collections:
+                await collections.turns.update_one(
+                    {"_id": turn.id}, {"$set": {"context": as_text(context)}}
+                )
+        return taken
 
     async def recount(self, conversation_id: str) -> bool:
         """Mend the turns' counts of answers, where one was taken in before others; whether there
@@ -186,7 +195,12 @@ class MongoTurns(TurnReads):
         return None if found is None else turn_record(found)
 
     async def finish(
-        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+        self,
+        turn: Turn,
+        status: TurnStatus,
+        answer: Answer | None,
+        error: TurnError | None = None,
+        context: dict[str, Any] | None = None,
     ) -> Turn | None:
         require_end(status)
         require_end_text(answer, error)
@@ -202,9 +216,11 @@ class MongoTurns(TurnReads):
             "error": msgspec.to_builtins(error),
             "answers": before + (answer is not None),
         }
+        if context is not None:
+            end["context"] = as_text(context)
         async with self._connection.operation() as collections:
             ended = await collections.turns.find_one_and_update(
-                held, {"$set": end}, return_document=ReturnDocument.AFTER
+                held, {"$set": end}, RECORD, return_document=ReturnDocument.AFTER
             )
         if ended is not None:
             return turn_record(ended)

@@ -15,7 +15,9 @@ from aiohttp import web
 
 from agent.answering import Agent
 from memory.records import Message, Position, Transcript
-from server.calls import Calls
+from server.calls.conversations import ConversationCalls
+from server.calls.dispatch import Calls
+from server.calls.messages import MessageCalls
 from server.deletion import Deletion
 from server.drained import Returns
 from server.edge import http
@@ -231,17 +233,24 @@ class ChatServer:
             max_waiting=limits.queued_turns,
             pay=pay,
         )
-        return Calls(
+        about_conversations = ConversationCalls(
             connections=self.connections,
-            rates=self.rates,
             conversations=store.conversations,
             turns=store.turns,
             deletion=self.deletion,
+            feeds=self.feeds,
+        )
+        about_messages = MessageCalls(
+            connections=self.connections,
+            conversations=store.conversations,
             feeds=self.feeds,
             acceptance=acceptance,
             rewriting=rewriting,
             answering=self.answering,
             max_message_chars=limits.message_chars,
+        )
+        return Calls(
+            self.connections, self.rates, about_conversations.handlers, about_messages.handlers
         )
 
     def _metrics(self) -> Metrics:

@@ -1,4 +1,4 @@
-"""The wire contract, free of I/O: the calls and their bounds, and the shapes that go out.
+"""The wire contract's calls and their bounds, free of I/O. What goes out is in ``shapes.py``.
 
 docs/protocol.md is this in words; tests/server/test_protocol.py holds both to it as a table.
 """
@@ -10,20 +10,17 @@ import binascii
 import re
 import uuid
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
-from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from memory.records import Conversation, Message, Turn, TurnStatus
+from memory.records import Conversation
 from server.errors import Invalid, TooLarge
 
 MAX_ID_CHARS = 128
 MAX_TITLE_CHARS = 200
 MAX_CURSOR_CHARS = 1024
-DAY_MS = 24 * 3600 * 1000
 MAX_SEQ = 2**53 - 1  # what JavaScript counts exactly
 MAX_PACKET_BYTES = 1_000_000  # the transport closes a connection that sends more at once
 
@@ -122,62 +119,6 @@ def check_content(content: str, max_chars: int) -> None:
 def new_id() -> str:
     """An id for what the client left unnamed."""
     return str(uuid.uuid4())
-
-
-def time_text(at: int) -> str:
-    """Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds."""
-    # A snapshot has 50 of them: the library's way takes twice as long.
-    day, ms = divmod(at, DAY_MS)
-    seconds, ms = divmod(ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{_date(day)}T{hours:02d}:{minutes:02d}:{seconds:02d}.{ms:03d}Z"
-
-
-@lru_cache(maxsize=64)
-def _date(day: int) -> str:
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
-
-
-def time_of(text: str) -> int:
-    """The other way round."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
-
-
-def conversation_shape(conversation: Conversation) -> dict[str, Any]:
-    return {
-        "id": conversation.id,
-        "title": conversation.title,
-        "created_at": time_text(conversation.created_at),
-        "updated_at": time_text(conversation.updated_at),
-        "message_count": conversation.message_count,
-    }
-
-
-def message_shape(conversation_id: str, message: Message) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "conversation_id": conversation_id,
-        "seq": None if message.spooled else message.seq,
-        "role": "user" if message.type == "human" else "assistant",
-        "content": message.content,
-        "status": message.status,
-        "turn_id": message.turn_id,
-        "created_at": time_text(message.created_at),
-    }
-
-
-def turn_shape(turn: Turn, *, as_accepted: bool = False) -> dict[str, Any]:
-    """A turn as it is; or as its acceptance answered, which is what a retry must answer too."""
-    status: TurnStatus = turn.accepted if as_accepted else turn.status
-    attempt = int(turn.accepted == "running") if as_accepted else turn.attempt
-    return {
-        "id": turn.id,
-        "conversation_id": turn.conversation_id,
-        "message_id": turn.question.message_id,
-        "status": status,
-        "attempt": attempt,
-    }
 
 
 def list_cursor(conversation: Conversation) -> str:

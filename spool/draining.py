@@ -158,7 +158,11 @@ class Drain:
         its message already."""
         for _ in range(MAX_COLLISIONS):
             try:
-                kept = await self._permanent.turns.take_in(turn, lease_ms=self._lease_ms(turn))
+                kept = await self._permanent.turns.take_in(
+                    turn,
+                    lease_ms=self._lease_ms(turn),
+                    context=await self._file.turns.context(turn.conversation_id, turn.id),
+                )
             except DuplicateNumber:
                 turn = await self._renumbered(turn)
                 continue

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from memory.records import Turn
 from stores.contract import Store, TurnStore
 
 
 class PermanentTurns(TurnStore, Protocol):
-    async def take_in(self, turn: Turn, *, lease_ms: int) -> Turn | None:
+    async def take_in(
+        self, turn: Turn, *, lease_ms: int, context: dict[str, Any] | None = None
+    ) -> Turn | None:
         """Keep the turn as it is; or where its id is kept already, and has not ended, bring that to
         where it is. As it is then kept; None where that one went on otherwise.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from msgspec.structs import replace
 
@@ -55,6 +55,14 @@ class SpooledTurns:
             return found
 
         return await self._lodgings.see(conversation_id, there, here, otherwise)
+
+    async def context(self, conversation_id: str, turn_id: str) -> dict[str, Any] | None:
+        return await self._lodgings.see(
+            conversation_id,
+            lambda: self._there.context(conversation_id, turn_id),
+            lambda _: self._here.context(conversation_id, turn_id),
+            self._away,
+        )
 
     async def by_message(self, user_id: str, key: str) -> Turn | None:
         """Raises ``Unavailable`` also where only the permanent store, which is away, could tell."""
@@ -285,14 +293,19 @@ class SpooledTurns:
         return await self._lodgings.do(conversation_id, there, here)
 
     async def finish(
-        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+        self,
+        turn: Turn,
+        status: TurnStatus,
+        answer: Answer | None,
+        error: TurnError | None = None,
+        context: dict[str, Any] | None = None,
     ) -> Turn | None:
         async def there() -> Turn | None:
             self._forget_in_doubt(turn.conversation_id)
-            return await self._there.finish(turn, status, answer, error)
+            return await self._there.finish(turn, status, answer, error, context)
 
         async def here(lodging: Lodging) -> Turn | None:
-            ended = await self._here.finish(turn, status, answer, error)
+            ended = await self._here.finish(turn, status, answer, error, context)
             if ended is None:
                 return None
             self._cards.note(None, lodging.marked(ended))

@@ -10,7 +10,7 @@ are the store's own clock.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -109,6 +109,10 @@ class TurnStore(Protocol):
     """``get`` and ``by_message`` find a superseded turn too; nothing else does."""
 
     async def get(self, conversation_id: str, turn_id: str) -> Turn | None: ...
+
+    async def context(self, conversation_id: str, turn_id: str) -> dict[str, Any] | None:
+        """What the model was given for this turn's end; None where that was not kept."""
+        ...
 
     async def by_message(self, user_id: str, key: str) -> Turn | None:
         """The turn that this user's call with this key brought (a message's id, or what a
@@ -219,9 +223,16 @@ class TurnStore(Protocol):
         ...
 
     async def finish(
-        self, turn: Turn, status: TurnStatus, answer: Answer | None, error: TurnError | None = None
+        self,
+        turn: Turn,
+        status: TurnStatus,
+        answer: Answer | None,
+        error: TurnError | None = None,
+        context: dict[str, Any] | None = None,
     ) -> Turn | None:
         """End a running turn: only while its attempt and owner are still those of ``turn``.
+
+        ``context`` is what the model was given, for ``context`` to give again.
 
         Sets ``answers`` to the count of the turn before it, plus one if there is an answer. None
         when the turn is no longer held, or superseded (a repeated call whose first reply was lost

@@ -23,7 +23,7 @@ from memory.records import (
     answer_of,
     question_of,
 )
-from server import protocol
+from server import shapes
 
 Rule = tuple[Any, ...]
 """The kind, then the turn's number and id, then what the kind asks for; see each event below."""
@@ -48,7 +48,7 @@ class Event(msgspec.Struct, frozen=True):
 
 def created(turn: Turn) -> Event:
     """("created", n, id, place)"""
-    message = protocol.message_shape(turn.conversation_id, question_of(turn))
+    message = shapes.message_shape(turn.conversation_id, question_of(turn))
     return Event("message:created", ("created", turn.n, turn.id, turn.place), {"message": message})
 
 
@@ -116,7 +116,7 @@ def ending_of(name: str, fields: dict[str, Any]) -> Ending:
         message_id=told["id"],
         content=told["content"],
         status=told["status"],
-        created_at=protocol.time_of(told["created_at"]),
+        created_at=shapes.time_of(told["created_at"]),
         usage=fields.get("usage"),
     )
     return Ending(status, answer, error and msgspec.convert(error, TurnError))
@@ -129,7 +129,7 @@ def ended(turn: Turn) -> Event:
     has no answer. One that is not ``whole`` may keep what an attempt before it has said.
     """
     message = answer_of(turn)
-    shape = message and protocol.message_shape(turn.conversation_id, message)
+    shape = message and shapes.message_shape(turn.conversation_id, message)
     fields: dict[str, Any] = {"turn_id": turn.id, "message": shape}
     if turn.status == "failed" and turn.error is not None:
         error = turn.error

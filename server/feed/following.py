@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from memory.records import Position, Transcript
-from server import protocol
+from server import shapes
 from server.edge.connections import Connection, Deliver
 from server.feed.log import Entry, Moment
 
@@ -140,7 +140,7 @@ class Readers:
 def shown(conversation_id: str, moment: Moment, transcript: Transcript) -> list[dict[str, Any]]:
     """The messages of a snapshot: those that had been announced at its moment."""
     return [
-        protocol.message_shape(conversation_id, message)
+        shapes.message_shape(conversation_id, message)
         for message in transcript.messages
         if moment.holds(message)
     ]

@@ -72,6 +72,7 @@ class Run:
         self._doubted = doubted
         self._frames = Frames(self._send, pace)
         self._usage: dict[str, Any] | None = None
+        self._context: dict[str, Any] | None = None
         self._ending: Literal["stopped", "abandoned"] | None = None
         self._generation: asyncio.Task[None] | None = None
         self._began = 0.0
@@ -184,12 +185,16 @@ class Run:
             turn_id=self.turn.id,
             question=question_of(self.turn),
             position=self._position,
+            choice=self.turn.choice,
+            tools=self.turn.tools,
         )
         async for chunk in self._agent.answer(request):
             if chunk.text:
                 self._frames.add(chunk.text)
             if chunk.usage is not None:
                 self._usage = chunk.usage
+            if chunk.context is not None:
+                self._context = chunk.context
 
     def _outcome(self) -> tuple[TurnStatus | None, TurnError | None]:
         """How the generation ended; no status when it was abandoned."""
@@ -241,7 +246,7 @@ class Run:
         delay = FIRST_RETRY_SECONDS
         while True:
             try:
-                return await self._turns.finish(self.turn, status, answer, error)
+                return await self._turns.finish(self.turn, status, answer, error, self._context)
             except ValueError:
                 # What no store can keep will not be kept by the next try either.
                 log.exception("An answer can't be kept.", extra=self._ids)

@@ -13,7 +13,7 @@ from memory.records import Message, Turn, answer_of, question_of
 from mongo.documents import turn_record
 from mongo.store import MongoStore
 from server.feed.keys import feed_keys
-from server.protocol import message_shape
+from server.shapes import message_shape
 from tests.chaos.checker import ENDED
 from tests.chaos.evidence import Evidence, Hot, Kept, KeptTurn, Shape
 from tests.chaos.hot import LATEST, condition, has_old_summary

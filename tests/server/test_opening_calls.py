@@ -10,9 +10,8 @@ import pytest
 
 from memory.errors import NotFound
 from memory.records import Conversation, Position, Transcript
-from server.calls import Calls
+from server.calls.conversations import ConversationCalls
 from server.edge.connections import Connections
-from server.edge.rates import Rates
 from tests.support.feed_world import CONVERSATION, USER, World, world
 
 Meanwhile = Callable[[], Awaitable[None]]
@@ -50,17 +49,12 @@ class Interrupted:
 async def opened(here: World, watched: Watched) -> dict[str, Any]:
     nobody: Any = None
     connections = Connections(here.deliver)
-    calls = Calls(
+    calls = ConversationCalls(
         connections=connections,
-        rates=Rates(calls=0, messages=0),
         conversations=cast("Any", watched),
         turns=here.store.turns,
         deletion=nobody,
         feeds=here.feeds,
-        acceptance=nobody,
-        rewriting=nobody,
-        answering=nobody,
-        max_message_chars=0,
     )
     connection = here.tabs[0].connection
     connections.add(connection)

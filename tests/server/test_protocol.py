@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from memory.records import Answer, Conversation, Message, Position, Question, Turn, question_of
-from server import protocol
-from server.calls import Calls
+from server import protocol, shapes
+from server.calls.conversations import ConversationCalls
+from server.calls.dispatch import Calls
+from server.calls.messages import MessageCalls
 from server.edge.connections import Connection, Connections
 from server.edge.rates import Rates
 from server.errors import CallError, Invalid, TooLarge
@@ -73,18 +75,20 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
     connections.add(connection)
     # A call that does not parse must reach nobody: there is nobody here to reach.
     nobody = cast("Any", None)
-    calls = Calls(
+    conversations = ConversationCalls(
+        connections=connections, conversations=nobody, turns=nobody, deletion=nobody, feeds=nobody
+    )
+    messages = MessageCalls(
         connections=connections,
-        rates=Rates(calls=0, messages=0),
         conversations=nobody,
-        turns=nobody,
-        deletion=nobody,
         feeds=nobody,
         acceptance=nobody,
         rewriting=nobody,
         answering=nobody,
         max_message_chars=10,
     )
+    rates = Rates(calls=0, messages=0)
+    calls = Calls(connections, rates, conversations.handlers, messages.handlers)
     return calls, connection
 
 
@@ -211,7 +215,7 @@ def test_a_message_that_is_too_long_is_too_large_and_0_is_no_limit() -> None:
     ],
 )
 def test_a_time_is_rfc_3339_in_utc_with_milliseconds(at: int, text: str) -> None:
-    assert protocol.time_text(at) == text
+    assert shapes.time_text(at) == text
 
 
 @pytest.mark.parametrize("conversation_id", ["c", "a:b:c", "🙂", "\0", "x" * 128, "🙂" * 128])
@@ -238,7 +242,7 @@ def test_a_garbage_list_cursor_is_invalid(garbage: str) -> None:
 
 
 def test_a_conversation_as_it_goes_out() -> None:
-    shape = protocol.conversation_shape(
+    shape = shapes.conversation_shape(
         conversation(position=Position(turn=3, answers=2), digest="secret")
     )
     assert shape == {
@@ -251,7 +255,7 @@ def test_a_conversation_as_it_goes_out() -> None:
 
 
 def test_a_message_as_it_goes_out() -> None:
-    assert protocol.message_shape("c", question_of(turn())) == {
+    assert shapes.message_shape("c", question_of(turn())) == {
         "id": "m",
         "conversation_id": "c",
         "seq": 5,
@@ -262,7 +266,7 @@ def test_a_message_as_it_goes_out() -> None:
         "created_at": "2023-11-14T22:13:20.123Z",
     }
     answer = Message(id="a", seq=6, type="ai", content="So.", status="stopped", turn_id="t")
-    shape = protocol.message_shape("c", answer)
+    shape = shapes.message_shape("c", answer)
     assert (shape["role"], shape["status"]) == ("assistant", "stopped")
 
 
@@ -274,10 +278,10 @@ def test_a_turn_goes_out_as_it_is_or_as_it_was_accepted() -> None:
         answer=Answer(message_id="a", content="So.", status="complete", created_at=1),
     )
     common = {"id": "t", "conversation_id": "c", "message_id": "m"}
-    assert protocol.turn_shape(ended) == common | {"status": "completed", "attempt": 2}
-    accepted = protocol.turn_shape(ended, as_accepted=True)
+    assert shapes.turn_shape(ended) == common | {"status": "completed", "attempt": 2}
+    accepted = shapes.turn_shape(ended, as_accepted=True)
     assert accepted == common | {"status": "running", "attempt": 1}
-    waited = protocol.turn_shape(turn(accepted="queued", attempt=1), as_accepted=True)
+    waited = shapes.turn_shape(turn(accepted="queued", attempt=1), as_accepted=True)
     assert waited == common | {"status": "queued", "attempt": 0}
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from memory.records import Answer, Position, Turn, TurnError, question_of
-from server import errors, protocol
+from server import errors, protocol, shapes
 from server.feed import events
 from server.feed.log import Checkpoint, Log
 from tests.server.test_protocol import CALLS, LATER, conversation, required, turn
@@ -118,12 +118,12 @@ def test_the_feeds_events_are_those_of_the_page() -> None:
 
 
 def test_the_shapes_are_those_of_the_page() -> None:
-    shapes = {
-        "conversation": protocol.conversation_shape(conversation()),
-        "message": protocol.message_shape("c", question_of(turn())),
-        "turn": protocol.turn_shape(turn()),
+    sent = {
+        "conversation": shapes.conversation_shape(conversation()),
+        "message": shapes.message_shape("c", question_of(turn())),
+        "turn": shapes.turn_shape(turn()),
     }
-    for name, shape in shapes.items():
+    for name, shape in sent.items():
         line = re.search(rf"- {name}: `\{{([^}}]+)\}}`", PAGE)
         assert line is not None
         assert keys(line[1]) == set(shape)

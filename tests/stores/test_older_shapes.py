@@ -148,7 +148,7 @@ async def test_an_unknown_field_breaks_no_reader(
 ) -> None:
     conversation_id = await a_conversation(store)
     turn = await inserted(store, a_turn(conversation_id, 1))
-    make_old(turn, feedback="good")
+    make_old(turn, mood="good")
     assert await store.turns.open_turns(conversation_id) == [turn]
     claimed = await store.turns.claim(turn, "slot", lease_ms=LEASE)
     assert claimed == msgspec.structs.replace(turn, status="running", attempt=1, owner="slot")

@@ -1,0 +1,1 @@
+"""The contract's calls: each parses, asks the one who knows, and answers."""

@@ -7,7 +7,6 @@ and the next turn tries again; no answer ever waits for one.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,6 +14,7 @@ from contextlib import aclosing
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
+from agent.background import Background
 from agent.errors import AnswerFailed
 from agent.exchanges import Exchange, exchanges_of
 from agent.memory_port import ConversationMemory
@@ -23,7 +23,6 @@ from agent.tokens import TokenCounter
 from agent.tracing import NO_TRACES, Traces
 from agent.wording import SUMMARISER_INSTRUCTIONS, fence, sendable
 from memory.chat_messages import to_langchain
-from memory.errors import RememberingError
 from memory.records import Message, Position, Summary, Transcript
 
 log = logging.getLogger(__name__)
@@ -35,12 +34,6 @@ KEPT_VERBATIM = 4
 # small budget it is a quarter of that (4 characters a token), or prompts would have no room for it.
 MAX_SUMMARY_CHARS = 4000
 
-# Summaries are made by the same provider as answers: a few at a time leave room for those.
-MAX_RUNNING = 4
-
-# Conversations waiting for their turn; one that is turned away is due again with its next turn.
-MAX_WAITING = 200
-
 # However large a prompt may be, one request for a summary isn't: it is paid for, and waited for.
 MAX_REQUEST_TOKENS = 32_000
 
@@ -48,7 +41,7 @@ PAGE = 200
 
 
 class Summariser:
-    """Owns the tasks it starts; ``close`` ends them."""
+    """Makes summaries in the background; ``close`` ends what runs."""
 
     def __init__(
         self,
@@ -72,44 +65,32 @@ class Summariser:
         self._counter = counter
         self._patience = patience
         self._traces = traces
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._closing = False
-        self._slots = asyncio.Semaphore(MAX_RUNNING)
+        self._background = Background(
+            "summary", "The summary could not be renewed; the old one stays."
+        )
 
     def is_due(self, answers: int, summary: Summary | None) -> bool:
         return self._every > 0 and answers - (summary.turns if summary else 0) >= self._every
 
+    @property
+    def idle(self) -> bool:
+        return self._background.idle
+
     def start(self, conversation_id: str, at_least: Position) -> None:
-        """Summarise in the background if it is due. Returns at once."""
-        full = len(self._tasks) >= MAX_RUNNING + MAX_WAITING
-        if self._closing or full or conversation_id in self._tasks:
-            return
-        task = asyncio.create_task(self._run(conversation_id, at_least))
-        self._tasks[conversation_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(conversation_id, None))
+        """Summarise in the background if it is due. Returns at once; where there is too much to do,
+        it is due again with the conversation's next turn."""
+        self._background.start(conversation_id, lambda: self._run(conversation_id, at_least))
 
     async def close(self) -> None:
         """End what runs; an unfinished summary is due again later."""
-        self._closing = True
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
 
     async def _run(self, conversation_id: str, at_least: Position) -> None:
-        extra = {"action": "summary", "conversation_id": conversation_id}
-        try:
-            async with self._slots:
-                if await self._memory.claim_summary(conversation_id):
-                    try:
-                        await self._summarise(conversation_id, at_least)
-                    finally:
-                        await self._memory.release_summary(conversation_id)
-        except (AnswerFailed, RememberingError) as error:
-            extra["error"] = type(error).__name__
-            log.warning("The summary could not be renewed; the old one stays.", extra=extra)
-        except Exception:
-            log.exception("Summarising failed.", extra=extra)
+        if await self._memory.claim_summary(conversation_id):
+            try:
+                await self._summarise(conversation_id, at_least)
+            finally:
+                await self._memory.release_summary(conversation_id)
 
     async def _summarise(self, conversation_id: str, at_least: Position) -> None:
         transcript = await self._memory.read(conversation_id, at_least=at_least)

@@ -45,7 +45,7 @@ def sent_for_summary(body: Body) -> dict[str, list[str]]:
 
 async def quiet(agent: ChatAgent) -> None:
     """Until no summary is being made."""
-    await wait_until(lambda: not agent._summariser._tasks, "the summariser is idle")
+    await wait_until(lambda: agent._summariser.idle, "the summariser is idle")
 
 
 async def test_forty_turns_are_summarised_and_the_prompt_stays_bounded(

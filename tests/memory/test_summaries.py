@@ -72,7 +72,7 @@ def start(agent: ChatAgent, conversation_id: str, turns: int) -> None:
 
 async def quiet(*agents: ChatAgent) -> None:
     await wait_until(
-        lambda: not any(agent._summariser._tasks for agent in agents), "no summary is being made"
+        lambda: all(agent._summariser.idle for agent in agents), "no summary is being made"
     )
 
 
@@ -125,7 +125,7 @@ async def test_two_servers_that_find_one_due_ask_for_it_once(
         start(agent, conversation_id, 10)
     await wait_until(lambda: provider.summaries, "it is asked for")
     await wait_until(
-        lambda: sum(bool(agent._summariser._tasks) for agent in agents) == 1, "one has given way"
+        lambda: sum(not agent._summariser.idle for agent in agents) == 1, "one has given way"
     )
     gate.set()
     await quiet(*agents)

@@ -78,12 +78,15 @@ class ChatAgent:
             budget=self._budget,
             counter=self._counter,
         )
-        answer = stream_answer(self._model.chat, prompt, self._patience, self._traces)
+        span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
+        span.end()
+        yield AnswerChunk(context=prompt.given.record(self._model.name))
+        answer = stream_answer(self._model.chat, prompt.messages, self._patience, self._traces)
         try:
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     if chunk.usage is not None:
-                        self._counter.learn(prompt, chunk.usage.get("input_tokens", 0))
+                        self._counter.learn(prompt.messages, chunk.usage.get("input_tokens", 0))
                     yield chunk
         except AnswerFailed as failed:
             self._state = f"the last answer failed: {failed}"

@@ -38,6 +38,15 @@ class Model:
     close: Callable[[], Awaitable[None]]
     """Closes the connections to the provider, and with them every running stream."""
 
+    @property
+    def name(self) -> str:
+        return name_of(self.chat)
+
+
+def name_of(chat: BaseChatModel) -> str:
+    """As its provider calls it."""
+    return str(getattr(chat, "model_name", type(chat).__name__))
+
 
 def choose_model(
     *, api_key: str | None, base_url: str | None, model_name: str, idle_timeout: float

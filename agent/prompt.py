@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from langchain_core.messages import BaseMessage, SystemMessage
 
+from agent.context import Given
 from agent.exchanges import Exchange, exchanges_before, is_answered, last_seq
 from agent.tokens import TokenCounter
 from agent.wording import SUMMARY_PREAMBLE, SUMMARY_TAG, fence, sendable
 from memory.chat_messages import to_langchain
 from memory.records import Message, Summary, Transcript
+
+
+class Prompt(NamedTuple):
+    messages: list[BaseMessage]
+    given: Given
+    """What they were made of."""
 
 
 def build_prompt(
@@ -18,7 +27,7 @@ def build_prompt(
     system_prompt: str,
     budget: int,
     counter: TokenCounter,
-) -> list[BaseMessage]:
+) -> Prompt:
     """System prompt with the summary, the answered exchanges before ``question``, the question.
 
     ``budget`` is in tokens. System prompt and question are sent whatever they cost; then the
@@ -27,22 +36,39 @@ def build_prompt(
     to stay verbatim, and a long one shouldn't pay for them twice.
     """
     asked = _sendable(to_langchain(question))
-    system, summary = _system(system_prompt, transcript.summary), transcript.summary
-    spent = counter.count([*system, asked])
-    if summary is not None and spent > budget:
-        system, summary = _system(system_prompt, None), None
-        spent = counter.count([*system, asked])
+    system = _system(system_prompt, None)
+    given = Given(system_prompt=system_prompt, budget=budget, tokens={})
+    given.tokens["system"] = counter.count(system)
+    given.tokens["question"] = counter.count([asked])
+    spent = sum(given.tokens.values())
 
-    chosen: list[list[BaseMessage]] = []
+    summary = transcript.summary
+    if summary is not None:
+        with_summary = _system(system_prompt, summary)
+        costs = counter.count(with_summary) - given.tokens["system"]
+        if spent + costs <= budget:
+            system, given.summary, given.tokens["summary"] = with_summary, summary, costs
+            spent += costs
+        else:
+            given.left_out.append("summary: no room")
+
+    chosen: list[tuple[Exchange, list[BaseMessage]]] = []
+    given.tokens["window"] = 0
     for exchange in reversed(exchanges_before(transcript.messages, question)):
         messages = [_sendable(to_langchain(message)) for message in exchange]
         if not is_answered(messages):
             continue
-        spent += counter.count(messages)
-        if spent > (budget // 2 if _covered(exchange, summary) else budget):
+        costs = counter.count(messages)
+        most = budget // 2 if _covered(exchange, given.summary) else budget
+        if spent + costs > most:
             break
-        chosen.append(messages)
-    return [*system, *(message for messages in reversed(chosen) for message in messages), asked]
+        spent += costs
+        given.tokens["window"] += costs
+        chosen.append((exchange, messages))
+    chosen.reverse()
+    given.window = [message for exchange, _ in chosen for message in exchange]
+    window = [message for _, messages in chosen for message in messages]
+    return Prompt([*system, *window, asked], given)
 
 
 def _system(system_prompt: str, summary: Summary | None) -> list[BaseMessage]:

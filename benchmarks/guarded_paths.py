@@ -234,7 +234,7 @@ COUNTER = TokenCounter()
 
 
 def _prompt() -> None:
-    prompt = build_prompt(
+    prompt, _ = build_prompt(
         TRANSCRIPT,
         QUESTION,
         system_prompt="You are helpful.",

@@ -17,6 +17,7 @@ from agent.answering import Agent
 from memory.records import Message, Position, Transcript
 from server.calls.conversations import ConversationCalls
 from server.calls.dispatch import Calls
+from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
 from server.deletion import Deletion
 from server.drained import Returns
@@ -249,8 +250,13 @@ class ChatServer:
             answering=self.answering,
             max_message_chars=limits.message_chars,
         )
+        inspecting = InspectingCalls(conversations=store.conversations, turns=store.turns)
         return Calls(
-            self.connections, self.rates, about_conversations.handlers, about_messages.handlers
+            self.connections,
+            self.rates,
+            about_conversations.handlers,
+            about_messages.handlers,
+            inspecting.handlers,
         )
 
     def _metrics(self) -> Metrics:

@@ -89,6 +89,11 @@ class StopTurn(Struct, frozen=True):
     turn_id: Id
 
 
+class TurnContext(Struct, frozen=True):
+    conversation_id: Id
+    turn_id: Id
+
+
 Request = TypeVar("Request", bound=Struct)
 
 _FIELD = re.compile(r"`\$\.(\w+)|field `(\w+)`")

@@ -57,10 +57,16 @@ class SpooledTurns:
         return await self._lodgings.see(conversation_id, there, here, otherwise)
 
     async def context(self, conversation_id: str, turn_id: str) -> dict[str, Any] | None:
+        async def here(_: Lodging) -> dict[str, Any]:
+            found = await self._here.context(conversation_id, turn_id)
+            if found is None:
+                raise Unavailable  # the permanent store may have it
+            return found
+
         return await self._lodgings.see(
             conversation_id,
             lambda: self._there.context(conversation_id, turn_id),
-            lambda _: self._here.context(conversation_id, turn_id),
+            here,
             self._away,
         )
 

@@ -50,7 +50,7 @@ def prompt(
         system_prompt=system_prompt,
         budget=budget,
         counter=TokenCounter(),
-    )
+    ).messages
 
 
 def texts(messages: list[BaseMessage]) -> list[str]:

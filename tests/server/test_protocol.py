@@ -12,6 +12,7 @@ from memory.records import Answer, Conversation, Message, Position, Question, Tu
 from server import protocol, shapes
 from server.calls.conversations import ConversationCalls
 from server.calls.dispatch import Calls
+from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
 from server.edge.connections import Connection, Connections
 from server.edge.rates import Rates
@@ -29,6 +30,7 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "message:edit": protocol.EditMessage,
     "turn:stop": protocol.StopTurn,
     "turn:regenerate": protocol.RegenerateTurn,
+    "turn:context": protocol.TurnContext,
 }
 LATER = ("conversation:search", "message:feedback")
 
@@ -87,8 +89,10 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         answering=nobody,
         max_message_chars=10,
     )
+    inspecting = InspectingCalls(conversations=nobody, turns=nobody)
+    groups = (conversations, messages, inspecting)
     rates = Rates(calls=0, messages=0)
-    calls = Calls(connections, rates, conversations.handlers, messages.handlers)
+    calls = Calls(connections, rates, *(group.handlers for group in groups))
     return calls, connection
 
 

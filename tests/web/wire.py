@@ -46,6 +46,7 @@ TYPES = {
     "turns": "WireRunning[]",
     "error": "WireError",
     "usage": "Record<string, unknown>",
+    "context": "Record<string, unknown>",
     "server": "{ version: string; limits: Record<string, number> }",
 }
 

@@ -93,6 +93,10 @@ export interface Calls {
     fields: { conversation_id: string; turn_id: string; new_turn_id: string };
     answer: { turn: WireTurn };
   };
+  "turn:context": {
+    fields: { conversation_id: string; turn_id: string };
+    answer: { context: Record<string, unknown> | null };
+  };
 }
 
 export interface FeedEvents {

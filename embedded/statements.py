@@ -117,6 +117,11 @@ REQUEST_STOP = """
     SET stop_requested = 1, status = CASE status WHEN 'queued' THEN 'stopped' ELSE status END
     WHERE id = :id AND conversation = :conversation AND status IN ('queued', 'running')
 """
+NOTE_TOOLS = """
+    UPDATE turns SET tools = :tools
+    WHERE id = :id AND status = 'running' AND attempt = :attempt AND owner IS :owner
+        AND open = 1 AND superseded = 0
+"""
 FINISH = """
     UPDATE turns
     SET status = :status, answer = :answer, error = :error, answers = :answers, context = :context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from embedded.conversations import follow, revision_of, rewrite
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
-from memory.records import Answer, Turn, TurnError, TurnStatus, current
+from memory.records import Answer, ToolUse, Turn, TurnError, TurnStatus, current
 from stores.contract import Rest
 from stores.rules import (
     is_end_of,
@@ -175,6 +175,15 @@ class EmbeddedTurns:
             await transaction.change(sql.REQUEST_STOP, parameters)
             found = await transaction.row(sql.BY_ID, parameters)
             return None if found is None else turn_record(found)
+
+        return await self._database.write(work)
+
+    async def note_tools(self, turn: Turn, uses: Sequence[ToolUse]) -> bool:
+        parameters: Parameters = {"id": turn.id, "attempt": turn.attempt, "owner": turn.owner}
+        parameters |= {"tools": as_json(uses)}
+
+        async def work(transaction: Transaction) -> bool:
+            return await transaction.change(sql.NOTE_TOOLS, parameters) == 1
 
         return await self._database.write(work)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from memory.records import ENDED, Answer, Turn, TurnError, TurnStatus
+from memory.records import ENDED, Answer, ToolUse, Turn, TurnError, TurnStatus
 from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
 from mongo.collections import OPEN, Document
@@ -194,6 +194,13 @@ class MongoTurns(TurnReads):
             )
         return None if found is None else turn_record(found)
 
+    async def note_tools(self, turn: Turn, uses: Sequence[ToolUse]) -> bool:
+        async with self._connection.operation() as collections:
+            noted = await collections.turns.update_one(
+                _held(turn), {"$set": {"tools": as_text(uses)}}
+            )
+        return noted.matched_count == 1
+
     async def finish(
         self,
         turn: Turn,
@@ -208,8 +215,6 @@ class MongoTurns(TurnReads):
         before = self._resting.answers_before(turn)
         if before is None:
             before = await self.answers_before(turn)
-        held: Document = {"_id": turn.id, **OPEN, "status": "running"}
-        held |= {"attempt": turn.attempt, "owner": turn.owner}
         end: Document = {
             "status": status,
             "answer": answer_document(answer),
@@ -220,7 +225,7 @@ class MongoTurns(TurnReads):
             end["context"] = as_text(context)
         async with self._connection.operation() as collections:
             ended = await collections.turns.find_one_and_update(
-                held, {"$set": end}, RECORD, return_document=ReturnDocument.AFTER
+                _held(turn), {"$set": end}, RECORD, return_document=ReturnDocument.AFTER
             )
         if ended is not None:
             return turn_record(ended)
@@ -238,3 +243,14 @@ class MongoTurns(TurnReads):
     async def finish_inserts(self) -> None:
         """Waits for the inserts under way; the store is about to close."""
         await self._inserts.close()
+
+
+def _held(turn: Turn) -> Document:
+    """Running, and still by this attempt of this owner."""
+    return {
+        "_id": turn.id,
+        **OPEN,
+        "status": "running",
+        "attempt": turn.attempt,
+        "owner": turn.owner,
+    }

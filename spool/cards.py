@@ -307,11 +307,12 @@ def progress(turn: Turn) -> tuple[bool, bool, int]:
 
 
 def _bare(turn: Turn) -> Turn:
-    """Without its texts: memory has these."""
-    return replace(turn, question=replace(turn.question, content=""), answer=None)
+    """Without its texts: memory has these. Nobody goes on with it, and needs its tools."""
+    return replace(turn, question=replace(turn.question, content=""), answer=None, tools=[])
 
 
 def _size(turn: Turn) -> int:
     # A text with an emoji takes four bytes a character.
     answer = 0 if turn.answer is None else sys.getsizeof(turn.answer.content)
-    return _TURN_OVERHEAD + sys.getsizeof(turn.question.content) + answer
+    tools = sum(_TURN_OVERHEAD + sys.getsizeof(use.output or "") for use in turn.tools)
+    return _TURN_OVERHEAD + sys.getsizeof(turn.question.content) + answer + tools

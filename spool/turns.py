@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from msgspec.structs import replace
 
 from memory.errors import Unavailable
-from memory.records import Answer, Turn, TurnError, TurnStatus
+from memory.records import Answer, ToolUse, Turn, TurnError, TurnStatus
 from spool.cards import Card
 from spool.file import Lodging
 from spool.lodgings import Elsewhere, Lodgings
@@ -297,6 +297,23 @@ class SpooledTurns:
             return await self._there.request_stop(conversation_id, turn_id)
 
         return await self._lodgings.do(conversation_id, there, here)
+
+    async def note_tools(self, turn: Turn, uses: Sequence[ToolUse]) -> bool:
+        noted = replace(turn, tools=list(uses))
+
+        async def there() -> bool:
+            if not await self._there.note_tools(turn, uses):
+                return False
+            self._cards.note(None, noted)
+            return True
+
+        async def here(lodging: Lodging) -> bool:
+            if not await self._here.note_tools(turn, uses):
+                return False
+            self._cards.note(None, lodging.marked(noted))
+            return True
+
+        return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
 
     async def finish(
         self,

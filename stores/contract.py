@@ -20,6 +20,7 @@ from memory.records import (
     Conversation,
     Message,
     Position,
+    ToolUse,
     Transcript,
     Turn,
     TurnError,
@@ -220,6 +221,13 @@ class TurnStore(Protocol):
         """Ask a running turn to stop; a queued one is stopped here and now, without an answer
         (and still open, until ``close``). The turn as it then is; None if there is no such turn.
         One that has ended is left as it is."""
+        ...
+
+    async def note_tools(self, turn: Turn, uses: Sequence[ToolUse]) -> bool:
+        """Keep a running turn's uses of tools, all of them, for whoever goes on with it; only while
+        its attempt and owner are still those of ``turn``. False where they are not, it has ended or
+        is superseded. Harmless when repeated.
+        """
         ...
 
     async def finish(

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from agent.answering import Agent, AnswerRequest
 from agent.errors import AnswerFailed
 from memory.errors import NotFound, Unavailable
@@ -17,6 +19,7 @@ from memory.records import (
     Answer,
     MessageStatus,
     Position,
+    ToolUse,
     Turn,
     TurnError,
     TurnStatus,
@@ -187,6 +190,7 @@ class Run:
             position=self._position,
             choice=self.turn.choice,
             tools=self.turn.tools,
+            note_tools=self._note_tools,
         )
         async for chunk in self._agent.answer(request):
             if chunk.text:
@@ -195,6 +199,14 @@ class Run:
                 self._usage = chunk.usage
             if chunk.context is not None:
                 self._context = chunk.context
+
+    async def _note_tools(self, uses: list[ToolUse]) -> None:
+        """See ``AnswerRequest``. Called by the generation, which an abandoned run cancels."""
+        noted = replace(self.turn, tools=uses)
+        if not await self._turns.note_tools(self.turn, uses):
+            self.abandon()
+            raise AnswerFailed("The turn is another server's.")
+        self.turn = noted
 
     def _outcome(self) -> tuple[TurnStatus | None, TurnError | None]:
         """How the generation ended; no status when it was abandoned."""

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from memory.errors import NotFound, Unavailable
-from memory.records import Conversation, Transcript
+from memory.records import Conversation, ToolUse, Transcript
 from mongo.store import MongoStore
 from spool.cards import Cards
 from spool.store import SpooledStore
+from stores.contract import Drained
 from tests.spool.knowing import session_for
 from tests.stores.conftest import connected
+from tests.stores.samples import USER, sent
 from tests.support.client import new_id
 from tests.support.mongod import Mongod
 from tests.support.redis_server import RedisServer
@@ -109,4 +111,45 @@ async def test_a_conversation_that_is_being_drained_is_not_shown_empty(
         assert (await store.conversations.get(conversation_id, "user")).title == "new"
     finally:
         await other.session.close()
+        await store.close()
+
+
+async def test_uses_of_tools_are_noted_before_while_and_after_the_store_is_away(
+    mongod: Mongod, tmp_path: Path
+) -> None:
+    store = spooled_store(mongod, tmp_path, NO_REDIS)
+    await store.connect()
+    conversation_id = new_id()
+    first = ToolUse(id="1", name="look", status="finished", output="so")
+    second = ToolUse(id="2", name="pay", status="started", may_repeat=False)
+    third = ToolUse(id="2", name="pay", status="finished", output="paid", may_repeat=False)
+
+    drained: list[Drained] = []
+
+    async def told(one: Drained) -> None:
+        drained.append(one)
+
+    async def kept() -> list[ToolUse]:
+        found = await store.turns.get(conversation_id, turn.id)
+        return found.tools if found is not None else []
+
+    try:
+        await store.conversations.create(conversation_id, USER, "", digest=None, at=1)
+        store.drain_to(told)
+        turn = await sent(store, conversation_id, status="running", owner="slot:boot")
+        assert await store.turns.note_tools(turn, [first])
+        mongod.pause()
+        await wait_until(lambda: _noticed(store), "it is noticed")
+        assert await store.turns.note_tools(turn, [first, second])
+        assert await kept() == [first, second]
+        mongod.resume()
+        await wait_until(lambda: drained, "it is drained")
+        assert await kept() == [first, second]
+        assert await store.turns.note_tools(turn, [first, third])
+        async with connected(MongoStore(mongod.uri, "spool_store")) as there:
+            found = await there.turns.get(conversation_id, turn.id)
+            assert found is not None
+            assert found.tools == [first, third]
+    finally:
+        mongod.resume()
         await store.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from embedded import attachments
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, conversation_record, position_record, standing_record
 from memory.errors import NotFound
@@ -155,10 +156,12 @@ class EmbeddedConversations:
         require_text(conversation_id)
 
         async def work(transaction: Transaction) -> bool:
-            """Remove some turns; True when that was all."""
+            """Remove some of what belongs to it; True when that was all."""
             tombstone = await transaction.row(BY_ID, {"id": conversation_id})
             if tombstone is None or not tombstone["deleted"]:
                 return True
+            if not await attachments.purge_some(transaction, conversation_id):
+                return False
             removed = await transaction.change(
                 PURGE_SOME, {"id": conversation_id, "limit": PURGE_TURNS}
             )

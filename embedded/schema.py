@@ -121,6 +121,30 @@ SCHEMA = (
         WHERE open = 1 AND superseded = 0
     """,
     "CREATE INDEX IF NOT EXISTS turns_owners ON turns (owner) WHERE open = 1 AND superseded = 0",
+    """
+    CREATE TABLE IF NOT EXISTS attachments (
+        id TEXT PRIMARY KEY NOT NULL,
+        conversation TEXT NOT NULL,
+        user TEXT NOT NULL,
+        key TEXT NOT NULL,                          -- of the call it came with
+        type TEXT NOT NULL,
+        media_type TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        claimed INTEGER NOT NULL,                   -- whether a turn was found that refers to it
+        data BLOB NOT NULL
+    )
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS attachments_of_a_conversation ON attachments (conversation)
+    """,
+    # Covers the sum of what a user has stored.
+    """
+    CREATE INDEX IF NOT EXISTS attachments_sizes ON attachments (user, key, size)
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS attachments_unclaimed ON attachments (at) WHERE claimed = 0
+    """,
     "CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS probes (name TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL)",
 )

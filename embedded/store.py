@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from embedded.attachments import EmbeddedAttachments
 from embedded.conversations import EmbeddedConversations
 from embedded.database import Database, Transaction, now
 from embedded.turns import EmbeddedTurns
@@ -27,6 +28,7 @@ class EmbeddedStore(TurnArchive):
         self._database = Database(path)
         self.conversations = EmbeddedConversations(self._database)
         self.turns = EmbeddedTurns(self._database)
+        self.attachments = EmbeddedAttachments(self._database)
         super().__init__(self.conversations, self.turns)
 
     @property

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -28,9 +28,14 @@ ENDED: frozenset[TurnStatus] = frozenset({"completed", "stopped", "failed"})
 _NAMESPACE = uuid.UUID("6d6e656d-6f73-4269-8f00-000000000001")
 
 
-def request_digest(conversation_id: str, content: str) -> str:
+def request_digest(
+    conversation_id: str, content: str, attachments: Sequence[Attachment] = ()
+) -> str:
     """What must be the same in a call that sends a message again."""
-    return hashlib.sha256(f"{conversation_id}\0{content}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{conversation_id}\0{content}".encode())
+    for attachment in attachments:  # an id derives from the bytes, among others
+        digest.update(f"\0{attachment.media_type}\0{attachment.id}".encode())
+    return digest.hexdigest()
 
 
 def derived_id(*parts: str) -> str:

@@ -23,6 +23,11 @@ turns                                                   one document a turn
     answer {…, usage: JSON text}, error {…}, answers    once it has ended
     context (JSON text)                                 what the model was given
 
+attachments                                             one document a picture
+    _id, conversation, user, key, at                    key is that of the call it came with
+    type, media_type, size, data                        well below 1 MB
+    claimed                                             a turn was found that refers to it
+
 secrets     _id the name, value
 probes      one document, written by ``ping``
 
@@ -113,11 +118,21 @@ TURN_INDEXES = [
     IndexModel([("conversation", ASCENDING), ("created_at", ASCENDING)], name="of_a_conversation"),
 ]
 
+ATTACHMENT_INDEXES = [
+    IndexModel([("conversation", ASCENDING)], name="of_a_conversation"),
+    # Covers the sum of what a user has stored.
+    IndexModel(
+        [("user", ASCENDING), ("key", ASCENDING), ("size", ASCENDING)], name="sizes_of_a_user"
+    ),
+    IndexModel([("at", ASCENDING)], name="unclaimed", partialFilterExpression={"claimed": False}),
+]
+
 
 @dataclass(frozen=True)
 class Collections:
     conversations: AsyncCollection[Document]
     turns: AsyncCollection[Document]
+    attachments: AsyncCollection[Document]
     secrets: AsyncCollection[Document]
     probes: AsyncCollection[Document]
 
@@ -126,18 +141,20 @@ class Collections:
         return cls(
             conversations=database["conversations"],
             turns=database["turns"],
+            attachments=database["attachments"],
             secrets=database["secrets"],
             probes=database["probes"],
         )
 
     def all(self) -> list[AsyncCollection[Document]]:
         """In the order in which they are given to make one."""
-        return [self.conversations, self.turns, self.secrets, self.probes]
+        return [self.conversations, self.turns, self.attachments, self.secrets, self.probes]
 
     async def make_indexes(self) -> None:
         """Harmless when they are there."""
         await self.conversations.create_indexes(CONVERSATION_INDEXES)
         await self.turns.create_indexes(TURN_INDEXES)
+        await self.attachments.create_indexes(ATTACHMENT_INDEXES)
 
     async def probe(self) -> None:
         """A write that changes nothing of anybody's."""

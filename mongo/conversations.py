@@ -10,6 +10,7 @@ from pymongo.errors import DuplicateKeyError
 
 from memory.errors import NotFound
 from memory.records import Conversation, Position, Summary, Turn
+from mongo import attachments
 from mongo.client import Connection
 from mongo.collections import ALIVE, Collections, Document
 from mongo.documents import (
@@ -142,10 +143,12 @@ class MongoConversations:
                     return
 
     async def _purge_some(self, collections: Collections, conversation_id: str) -> bool:
-        """Remove some turns; True when that was all."""
+        """Remove some of what belongs to it; True when that was all."""
         tombstone = {"_id": conversation_id, "deleted": True}
         if await collections.conversations.find_one(tombstone, {"_id": 1}) is None:
             return True
+        if not await attachments.purge_some(collections, conversation_id):
+            return False
         turns = collections.turns.find({"conversation": conversation_id}, {"_id": 1})
         some = await turns.limit(PURGE_TURNS).to_list(PURGE_TURNS)
         await collections.turns.delete_many({"_id": {"$in": [turn["_id"] for turn in some]}})

@@ -9,6 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from memory.errors import Unavailable
 from memory.records import Transcript
+from mongo.attachments import MongoAttachments
 from mongo.breaker import Told
 from mongo.client import DEFAULT_DRIVER, Connection, DriverFactory, hosts_of
 from mongo.conversations import MongoConversations
@@ -38,6 +39,7 @@ class MongoStore(TurnArchive):
         self._connection = Connection(uri, database, driver, on_change)
         self.conversations = MongoConversations(self._connection)
         self.turns = MongoTurns(self._connection, self.conversations)
+        self.attachments = MongoAttachments(self._connection)
         super().__init__(self.conversations, self.turns)
         hosts = hosts_of(uri)
         self._description = f"MongoDB{f' at {hosts}' if hosts else ''}, database {database}"

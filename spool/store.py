@@ -59,6 +59,8 @@ class SpooledStore:
         self._lodgings = Lodgings(permanent, self._file, self._cards, self._leases)
         self.conversations = SpooledConversations(self._lodgings)
         self.turns = SpooledTurns(self._lodgings)
+        # Nothing of these is spooled: while the permanent store is away it says so itself.
+        self.attachments = permanent.attachments
         self._drain = Drain(
             self._file,
             permanent,

@@ -172,7 +172,7 @@ class SpooledTurns:
         async def here(lodging: Lodging) -> Turn:
             return lodging.marked(await self._here.insert(turn, lease_ms=lease_ms))
 
-        if turn.rewrites:
+        if turn.rewrites or turn.question.attachments:  # which are there, and not in the spool
             return await self._lodgings.only_there(conversation_id, there)
         return await self._lodgings.do(conversation_id, there, here)
 

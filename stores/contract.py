@@ -26,6 +26,7 @@ from memory.records import (
     TurnError,
     TurnStatus,
 )
+from stores.attachments import AttachmentStore
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +99,8 @@ class ConversationStore(Protocol):
         ...
 
     async def purge(self, conversation_id: str) -> None:
-        """Remove a deleted conversation's turns for good; its tombstone notes that it is done."""
+        """Remove a deleted conversation's turns and attachments for good; its tombstone notes that
+        it is done."""
         ...
 
     async def unpurged(self, limit: int) -> Sequence[str]:
@@ -262,6 +264,9 @@ class Store(Archive, Protocol):
 
     @property
     def turns(self) -> TurnStore: ...
+
+    @property
+    def attachments(self) -> AttachmentStore: ...
 
     @property
     def description(self) -> str:

@@ -106,4 +106,5 @@ class _TracedStore(_Traced):
         self.conversations: ConversationStore = traced(
             store.conversations, "store.conversations", traces
         )
+        self.attachments = traced(store.attachments, "store.attachments", traces)
         self.turns = cast("TurnStore", _TracedTurns(store.turns, "store.turns", traces))

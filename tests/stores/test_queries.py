@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from embedded import conversations, statements
+from embedded import attachments, conversations, statements
 from embedded.store import EmbeddedStore
 from memory.errors import DuplicateNumber
+from memory.records import Attachment
 from mongo.store import MongoStore
+from stores.attachments import Origin
 from stores.contract import Store
 from tests.stores.conftest import connected
 from tests.stores.samples import (
@@ -36,7 +38,7 @@ from tests.support.mongod import Mongod
 
 SQL = {
     f"{module.__name__}.{name}": text
-    for module in (conversations, statements)
+    for module in (attachments, conversations, statements)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 }
@@ -103,6 +105,15 @@ async def used(store: Store) -> None:
         await store.conversations.list(USER, before=before, limit=10)
     await store.load(conversation_id, 10)
     await store.messages_after(conversation_id, 50, 3)
+    for i in range(40):
+        picture = Attachment(id=f"p{i}", type="image", media_type="image/png", size=i)
+        origin = Origin(f"user-{i}", f"other-{i}", "k")
+        await store.attachments.put(origin, [(picture, b"x")], at=i)
+    await store.attachments.bytes_of("user-3", but_for="none")
+    await store.attachments.unclaimed(before=3, limit=5)
+    await store.attachments.get("other-3", "p3")
+    await store.attachments.claim(["p1"])
+    await store.attachments.remove_unclaimed(["p1", "p2"], before=9)
     await store.conversations.delete(conversation_id, USER)
     await store.conversations.unpurged(10)
     await store.conversations.purge(conversation_id)

@@ -2,7 +2,8 @@
 
 import { CallFailure, fromWire, offline, tooLarge } from "./errors.js";
 import type { CallError } from "./types.js";
-import { MAX_PACKET_BYTES, type Calls, type WireError } from "./wire.js";
+import type { Calls, WireError } from "./coming.js";
+import { MAX_PACKET_BYTES } from "./wire.js";
 
 export type Name = keyof Calls;
 export type Fields<N extends Name> = Calls[N]["fields"];
@@ -96,7 +97,7 @@ export function call<N extends Name>(
     attempt();
   }
 
-  if (sizeOf([name, fields]) > MAX_PACKET_BYTES - PACKET_ROOM) {
+  if (largestPacket([name, fields]) > MAX_PACKET_BYTES - PACKET_ROOM) {
     // The server would end the connection, and so with every repetition.
     queueMicrotask(() => over || finish(tooLarge));
   } else {
@@ -124,7 +125,13 @@ export function tell<N extends Name>(line: Line, name: N, fields: Fields<N>): vo
   if (line.up) line.emit(name, fields, () => {});
 }
 
-function sizeOf(packet: unknown): number {
-  return new TextEncoder().encode(JSON.stringify(packet)).length;
+// What is binary goes out by itself, in a packet each.
+function largestPacket(told: unknown): number {
+  let largest = 0;
+  const text = JSON.stringify(told, (_, value: unknown) => {
+    if (!(value instanceof Uint8Array)) return value;
+    largest = Math.max(largest, value.byteLength);
+    return null;
+  });
+  return Math.max(largest, new TextEncoder().encode(text).length);
 }
-

@@ -6,8 +6,10 @@ import { LiveConversation } from "./conversation.js";
 import { CallFailure } from "./errors.js";
 import { newId } from "./ids.js";
 import { Kept } from "./kept.js";
-import { Conversations } from "./list.js";
+import { KnownFacts } from "./facts.js";
+import { Conversations, infoOf } from "./list.js";
 import { Outbox } from "./outbox.js";
+import { exported, imported } from "./transfer.js";
 import type { FeedEvent } from "./transcript.js";
 import type {
   ChatClient,
@@ -15,10 +17,20 @@ import type {
   ConnectOptions,
   Conversation,
   ConversationList,
+  ExportedFile,
+  ExportFormat,
+  SearchOptions,
+  SearchResult,
   Store,
+  Usage,
+  UsageOptions,
 } from "./types.js";
-import type { OtherEvents } from "./wire.js";
+import { usageOf } from "./usage.js";
+import { viewOf } from "./views.js";
+import type { OtherEvents } from "./coming.js";
 
+const DELETE_EVERYTHING = "delete everything"; // what the contract wants said
+const PATIENT = { patience: 60_000 };
 const CLOSED_KNOWN = 20; // of so many that are closed the messages are still known
 
 /** Connect to a server, as the bearer of a token or as a guest. */
@@ -29,6 +41,7 @@ export function connect(options: ConnectOptions = {}): ChatClient {
 class Client implements ChatClient {
   readonly connection: Store<ConnectionState>;
   readonly conversations: Store<ConversationList>;
+  readonly facts: KnownFacts;
   readonly #connection: Connection;
   readonly #list: Conversations;
   readonly #outbox: Outbox;
@@ -45,6 +58,7 @@ class Client implements ChatClient {
       onEvent: (name, payload) => this.#event(name, payload),
     });
     this.#list = new Conversations(this.#connection);
+    this.facts = new KnownFacts(this.#connection);
     this.connection = this.#connection.state;
     this.conversations = this.#list.state;
     this.#connection.open();
@@ -74,6 +88,36 @@ class Client implements ChatClient {
       if (!(error instanceof CallFailure && error.code === "not_found")) throw error;
       this.#list.drop(id);
     }
+  }
+
+  async search(
+    query: string,
+    { limit, conversationId }: SearchOptions = {},
+  ): Promise<readonly SearchResult[]> {
+    const fields = { query, limit, conversation_id: conversationId };
+    const { results } = await ask(this.#connection, "conversation:search", fields);
+    return results.map(({ conversation, message, snippet }) => ({
+      ...{ conversation: infoOf(conversation), message: viewOf(message), snippet },
+    }));
+  }
+
+  export(id: string, format: ExportFormat): Promise<ExportedFile> {
+    return exported(this.#connection, id, format);
+  }
+
+  import(document: unknown, onProgress?: (share: number) => void): Promise<string> {
+    return imported(this.#connection, document, onProgress);
+  }
+
+  async usage({ conversationId, days }: UsageOptions = {}): Promise<Usage> {
+    const fields = { conversation_id: conversationId, days };
+    return usageOf(await ask(this.#connection, "user:usage", fields));
+  }
+
+  async deleteEverything(): Promise<void> {
+    await ask(this.#connection, "user:delete", { confirm: DELETE_EVERYTHING }, PATIENT);
+    this.#list.refresh();
+    this.facts.refresh();
   }
 
   close(): void {
@@ -110,10 +154,12 @@ class Client implements ChatClient {
     this.#outbox.adopt(userId);
     if (this.#userId !== null && this.#userId !== userId) {
       this.#list.reset();
+      this.facts.reset();
       for (const each of this.#known.values()) each.reset();
     }
     this.#userId = userId;
     this.#list.refresh();
+    this.facts.refresh();
     // Also those that nobody looks at: what is unsent of them goes out.
     for (const id of this.#outbox.conversationIds) this.#conversation(id, false);
     for (const each of this.#known.values()) each.up();
@@ -121,6 +167,7 @@ class Client implements ChatClient {
 
   #down(): void {
     this.#list.pause();
+    this.facts.pause();
     for (const each of this.#known.values()) each.down();
   }
 
@@ -129,12 +176,17 @@ class Client implements ChatClient {
     switch (event.name) {
       case "conversation:created":
       case "conversation:updated":
+        this.#known.get(event.conversation.id)?.info(event.conversation);
         return this.#list.put(event.conversation);
       case "conversation:deleted":
         this.#list.drop(event.conversation_id);
         return this.#known.get(event.conversation_id)?.deleted();
       case "conversation:snapshot":
         return this.#known.get(event.conversation_id)?.snapshot(event);
+      case "message:feedback":
+        return this.#known.get(event.conversation_id)?.told(event);
+      case "memory:updated":
+        return this.facts.refresh();
       default:
         if ("cursor" in event) this.#known.get(event.conversation_id)?.event(event);
     }

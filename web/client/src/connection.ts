@@ -7,7 +7,7 @@ import { closed, fromWire, offline } from "./errors.js";
 import type { Kept } from "./kept.js";
 import { Observable } from "./store.js";
 import type { CallError, ConnectOptions, ConnectionState } from "./types.js";
-import type { OtherEvents, WireError } from "./wire.js";
+import type { OtherEvents, WireError } from "./coming.js";
 
 const TOKEN = "mnemosio.token";
 const ANSWER_TIMEOUT = 10_000;
@@ -28,6 +28,7 @@ export class Connection implements Line {
   readonly state = new Observable<ConnectionState>({
     ...{ status: "connecting", error: null, userId: null, guest: false, serverVersion: null },
     ...{ memory: "redis", store: "ok", draining: false, limits: {} },
+    ...{ models: [], systemPrompts: [], remembersFacts: false },
   });
   up = false;
   end: CallError | null = null;
@@ -130,6 +131,8 @@ export class Connection implements Line {
     this.state.update({
       ...{ status: "connected", error: null, userId, guest, serverVersion: server.version },
       ...{ memory: "redis", store: "ok", draining: false, limits: server.limits },
+      ...{ models: server.models ?? [], systemPrompts: server.system_prompts ?? [] },
+      ...{ remembersFacts: server.memory ?? false },
     });
     this.#listener.onUp(userId);
     this.#tellWatchers();

@@ -7,6 +7,8 @@
 import { ask, call, tell, type Line } from "./calls.js";
 import { CallFailure } from "./errors.js";
 import { newId } from "./ids.js";
+import { fromBase64 } from "./images.js";
+import { choiceOf } from "./list.js";
 import type { Outbox, Unsent } from "./outbox.js";
 import { Sender } from "./sender.js";
 import { Observable } from "./store.js";
@@ -19,11 +21,20 @@ import {
   type Snapshot,
   type Transcript,
   withEvent,
+  withFeedback,
   withPage,
   withSnapshot,
 } from "./transcript.js";
-import type { CallError, Conversation, ConversationState, IfBusy, MessageView } from "./types.js";
-import type { Calls, OtherEvents, WireConversation } from "./wire.js";
+import type {
+  CallError,
+  Choice,
+  Conversation,
+  ConversationState,
+  MessageView,
+  SendOptions,
+} from "./types.js";
+import { feedbackOf } from "./views.js";
+import type { Calls, OtherEvents, WireConversation } from "./coming.js";
 
 export interface Surroundings {
   line: Line;
@@ -35,7 +46,11 @@ export interface Surroundings {
   onClosed(conversationId: string): void;
 }
 
+type Thought = Pick<OtherEvents["message:feedback"], "message_id" | "feedback">;
+
 const HISTORY_PAGE = 50;
+const LARGEST_PAGE = 200; // on the way to one message, which may be far back
+const DEFAULT: Choice = { model: null, systemPrompt: null };
 
 export class LiveConversation implements Conversation {
   readonly id: string;
@@ -69,7 +84,7 @@ export class LiveConversation implements Conversation {
     });
     this.state = new Observable<ConversationState>({
       ...{ status: isNew ? "new" : "loading", messages: [], answering: false },
-      ...{ hasEarlier: false, loadingEarlier: false, error: null },
+      ...{ hasEarlier: false, loadingEarlier: false, choice: DEFAULT, error: null },
     });
     this.#show();
   }
@@ -85,11 +100,17 @@ export class LiveConversation implements Conversation {
     if (this.#opened === 0) this.#around.onClosed(this.id);
   }
 
-  send(content: string, { ifBusy = "queue" }: { ifBusy?: IfBusy } = {}): string {
+  send(content: string, { ifBusy = "queue", attachments = [] }: SendOptions = {}): string {
     const id = newId();
     const at = new Date().toISOString();
-    const rest = { ifBusy, at, begins: this.#isNew, error: null, doubtful: false };
-    this.#outbox.add({ id, conversationId: this.id, content, ...rest });
+    const images = attachments.map(({ mediaType, data }) => ({ mediaType, size: data.byteLength }));
+    const unsent = {
+      ...{ id, conversationId: this.id, content, ifBusy, at },
+      ...{ begins: this.#isNew, error: null, doubtful: false },
+      ...(this.#isNew && { choice: this.state.get().choice }),
+      ...(images.length && { images }),
+    };
+    this.#outbox.add(unsent, attachments);
     this.#show();
     this.#proceed();
     return id;
@@ -125,9 +146,51 @@ export class LiveConversation implements Conversation {
     await Promise.all(open.map(({ key }) => this.#stop(key)));
   }
 
-  loadEarlier(): Promise<void> {
-    this.#earlier ??= this.#loadEarlier().finally(() => (this.#earlier = null));
+  loadEarlier(limit = HISTORY_PAGE): Promise<void> {
+    this.#earlier ??= this.#loadEarlier(limit).finally(() => (this.#earlier = null));
     return this.#earlier;
+  }
+
+  async find(messageId: string): Promise<boolean> {
+    const isThere = () => this.#transcript.views.some(({ id }) => id === messageId);
+    while (!isThere() && hasEarlier(this.#transcript)) await this.loadEarlier(LARGEST_PAGE);
+    return isThere();
+  }
+
+  async feedback(messageId: string, value: 1 | 0 | -1, comment?: string): Promise<void> {
+    const fields = { message_id: messageId, value, comment };
+    const { message } = await ask(this.#line, "message:feedback", {
+      conversation_id: this.id,
+      ...fields,
+    });
+    this.told({ message_id: messageId, feedback: message.feedback ?? null });
+  }
+
+  async configure(choice: Partial<Choice>): Promise<void> {
+    if (!this.#isNew) {
+      const { model, systemPrompt } = choice;
+      const { conversation } = await ask(this.#line, "conversation:configure", {
+        conversation_id: this.id,
+        ...(model !== undefined && { model: model ?? "" }),
+        ...(systemPrompt !== undefined && { system_prompt: systemPrompt ?? "" }),
+      });
+      return this.info(conversation);
+    }
+    this.#show({ choice: { ...this.state.get().choice, ...choice } });
+  }
+
+  async context(turnId: string): Promise<Record<string, unknown> | null> {
+    const fields = { conversation_id: this.id, turn_id: turnId };
+    const { context } = await ask(this.#line, "turn:context", fields);
+    return context;
+  }
+
+  async attachment(id: string): Promise<Blob> {
+    const unsent = this.#sender.image(id);
+    if (unsent) return new Blob([unsent.data], { type: unsent.mediaType });
+    const fields = { conversation_id: this.id, attachment_id: id };
+    const { attachment, data } = await ask(this.#line, "attachment:get", fields);
+    return new Blob([fromBase64(data)], { type: attachment.media_type });
   }
 
   /** A connection stands. */
@@ -146,7 +209,8 @@ export class LiveConversation implements Conversation {
     this.#halt();
     this.#empty();
     this.#removed.clear();
-    this.#show({ status: this.#isNew ? "new" : "loading", error: null });
+    const status = this.#isNew ? "new" : "loading";
+    this.#show({ status, choice: DEFAULT, error: null });
   }
 
   /** Closed long ago: when it is opened again, it is read anew. */
@@ -177,6 +241,20 @@ export class LiveConversation implements Conversation {
     this.#show();
   }
 
+  /** What the server says of the conversation as a whole. */
+  info(conversation: WireConversation): void {
+    const choice = choiceOf(conversation);
+    const { model, systemPrompt } = this.state.get().choice;
+    if (model === choice.model && systemPrompt === choice.systemPrompt) return;
+    this.#show({ choice });
+  }
+
+  /** What was thought of an answer: beside the feed, as it changes nothing that was said. */
+  told({ message_id: id, feedback }: Thought): void {
+    this.#transcript = withFeedback(this.#transcript, id, feedback && feedbackOf(feedback));
+    this.#show();
+  }
+
   /** Told on the way: what was known is out of date. */
   snapshot(snapshot: OtherEvents["conversation:snapshot"]): void {
     if (!this.#isWanted) return this.#leave();
@@ -197,7 +275,13 @@ export class LiveConversation implements Conversation {
   }
 
   #begin(): void {
-    this.#calling("conversation:create", { conversation_id: this.id }, () => {
+    const { model, systemPrompt } = this.#sender.next?.choice ?? this.state.get().choice;
+    const fields = {
+      conversation_id: this.id,
+      ...(model !== null && { model }),
+      ...(systemPrompt !== null && { system_prompt: systemPrompt }),
+    };
+    this.#calling("conversation:create", fields, () => {
       this.#isNew = false;
       for (const { id } of this.#sender.unsent) this.#outbox.change(id, { begins: false });
       this.#openFeed();
@@ -210,6 +294,7 @@ export class LiveConversation implements Conversation {
       // Without messages what was missed follows, as events with their cursors.
       if (messages && turns) this.#take({ messages, turns, cursor });
       this.#around.onInfo(conversation);
+      this.info(conversation);
       this.#goLive();
     });
   }
@@ -282,14 +367,14 @@ export class LiveConversation implements Conversation {
     }
   }
 
-  async #loadEarlier(): Promise<void> {
+  async #loadEarlier(limit: number): Promise<void> {
     if (!hasEarlier(this.#transcript)) return;
     this.#show({ loadingEarlier: true });
     try {
       while (hasEarlier(this.#transcript)) {
         const removals = this.#removals;
         const before = firstPlace(this.#transcript);
-        const fields = { conversation_id: this.id, before, limit: HISTORY_PAGE };
+        const fields = { conversation_id: this.id, before, limit };
         const page = await ask(this.#line, "conversation:history", fields);
         if (removals !== this.#removals) continue; // it may have what is gone since
         this.#transcript = withPage(this.#transcript, page);

@@ -2,17 +2,22 @@
 
 import { ask, call, type Line } from "./calls.js";
 import { Observable } from "./store.js";
-import type { ConversationInfo, ConversationList } from "./types.js";
-import type { WireConversation } from "./wire.js";
+import type { Choice, ConversationInfo, ConversationList } from "./types.js";
+import type { WireConversation } from "./coming.js";
 
 const PAGE = 30;
 const LARGEST_PAGE = 100;
 
 const NOTHING: ConversationList = { items: [], loading: false, hasMore: false, error: null };
 
-const infoOf = (shape: WireConversation): ConversationInfo => ({
+export const infoOf = (shape: WireConversation): ConversationInfo => ({
   ...{ id: shape.id, title: shape.title, messageCount: shape.message_count },
   ...{ createdAt: shape.created_at, updatedAt: shape.updated_at },
+  ...choiceOf(shape),
+});
+
+export const choiceOf = ({ model, system_prompt }: WireConversation): Choice => ({
+  ...{ model: model ?? null, systemPrompt: system_prompt ?? null },
 });
 
 export class Conversations {

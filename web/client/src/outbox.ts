@@ -3,7 +3,8 @@
 // Two tabs may send the same message: its id makes that one message. So a tab sends what it finds.
 
 import type { Kept } from "./kept.js";
-import type { CallError, IfBusy } from "./types.js";
+import { imagesToText, textToImages } from "./images.js";
+import type { CallError, Choice, IfBusy, NewAttachment } from "./types.js";
 
 export interface Unsent {
   readonly id: string;
@@ -13,6 +14,10 @@ export interface Unsent {
   readonly at: string;
   /** Its conversation has to be begun first. */
   readonly begins: boolean;
+  /** With what, where that is not the server's default. */
+  readonly choice?: Choice;
+  /** Of each image; they themselves are kept apart, as they are large. */
+  readonly images?: readonly { mediaType: string; size: number }[];
   /** Why it was not accepted; it waits for `retry` or `discard`. */
   readonly error: CallError | null;
   /** It may have been accepted before, and its answer lost. */
@@ -21,9 +26,16 @@ export interface Unsent {
 
 const USER = "mnemosio.user";
 const key = (userId: string) => `mnemosio.outbox.${userId}`;
+const imagesKey = (id: string) => `mnemosio.images.${id}`;
+const LOST: CallError = {
+  code: "lost",
+  message: "Its images were not kept over the reload.",
+  retryable: false,
+};
 
 export class Outbox {
   readonly #kept: Kept;
+  readonly #images = new Map<string, readonly NewAttachment[]>();
   #entries: readonly Unsent[] = [];
   #userId: string | null;
   #known = false; // whether a server has said who the user is
@@ -46,7 +58,7 @@ export class Outbox {
     this.#known = true;
     this.#userId = userId;
     this.#kept.set(USER, userId);
-    const left = others(this.#stored()).map((entry) => ({ ...entry, doubtful: true }));
+    const left = others(this.#stored()).map((entry) => ({ ...this.#whole(entry), doubtful: true }));
     this.#entries = [...left, ...own];
     this.#write((list) => [...others(list), ...own]);
   }
@@ -59,8 +71,16 @@ export class Outbox {
     return this.#entries.filter((each) => each.conversationId === conversationId);
   }
 
-  add(entry: Unsent): void {
+  imagesOf(id: string): readonly NewAttachment[] {
+    return this.#images.get(id) ?? [];
+  }
+
+  add(entry: Unsent, images: readonly NewAttachment[] = []): void {
     this.#entries = [...this.#entries, entry];
+    if (images.length) {
+      this.#images.set(entry.id, images);
+      this.#kept.set(imagesKey(entry.id), imagesToText(images));
+    }
     this.#write((list) => [...list, entry]);
   }
 
@@ -75,6 +95,15 @@ export class Outbox {
     const others = (list: readonly Unsent[]) => list.filter((each) => each.id !== id);
     this.#entries = others(this.#entries);
     this.#write(others);
+    if (this.#images.delete(id)) this.#kept.set(imagesKey(id), null);
+  }
+
+  // Where there was no room for its images, it can't be sent any more.
+  #whole(entry: Unsent): Unsent {
+    if (!entry.images?.length) return entry;
+    const images = textToImages(this.#kept.get(imagesKey(entry.id)));
+    this.#images.set(entry.id, images ?? []);
+    return images?.length === entry.images.length ? entry : { ...entry, error: LOST };
   }
 
   // Other tabs write there too: what is theirs stays, and what they took away does not come back.

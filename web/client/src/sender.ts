@@ -2,8 +2,8 @@
 
 import { call, type Line } from "./calls.js";
 import type { Outbox, Unsent } from "./outbox.js";
-import type { CallError, MessageView } from "./types.js";
-import type { Calls } from "./wire.js";
+import type { CallError, MessageView, NewAttachment } from "./types.js";
+import type { Calls } from "./coming.js";
 
 export interface SenderListener {
   onAccepted(sent: Unsent, answer: Calls["message:send"]["answer"]): void;
@@ -35,6 +35,12 @@ export class Sender {
     return this.unsent.find(({ error }) => error === null);
   }
 
+  /** An image of what waits, by the id that its view has. */
+  image(attachmentId: string): NewAttachment | undefined {
+    const [, id, index] = /^(.+)\/(\d+)$/.exec(attachmentId) ?? [];
+    return id === undefined ? undefined : this.#outbox.imagesOf(id)[Number(index)];
+  }
+
   get views(): readonly MessageView[] {
     return this.unsent.map((unsent) => {
       const view = this.#views.get(unsent) ?? viewOf(unsent);
@@ -49,7 +55,11 @@ export class Sender {
     if (this.#sending || !next) return;
     const { id, content, ifBusy } = next;
     const conversation_id = this.#conversationId;
-    const fields = { message_id: id, content, conversation_id, if_busy: ifBusy };
+    const images = this.#outbox.imagesOf(id);
+    const fields = {
+      ...{ message_id: id, content, conversation_id, if_busy: ifBusy },
+      ...(images.length && { attachments: images.map(attached) }),
+    };
     const done = (error: CallError | null, answer: Calls["message:send"]["answer"]) => {
       this.#sending = null;
       if (error) this.#outbox.change(id, { error });
@@ -75,9 +85,14 @@ export class Sender {
   }
 }
 
-function viewOf({ id, content, at, error }: Unsent): MessageView {
+const attached = ({ mediaType, data }: NewAttachment) =>
+  ({ type: "image", media_type: mediaType, data }) as const;
+
+function viewOf({ id, content, at, error, images }: Unsent): MessageView {
+  const named = images?.map((image, index) => ({ id: `${id}/${index}`, ...image }));
   return {
     ...{ key: id, id, turnId: null, seq: null, role: "user", content, createdAt: at, error },
     ...{ status: error ? "failed" : "sending", attempt: 0 },
+    ...(named && { attachments: named }),
   };
 }

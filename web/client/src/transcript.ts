@@ -1,8 +1,10 @@
 // A conversation's messages as its feed tells them: a pure reducer over events and snapshots.
 
 import { fromWire } from "./errors.js";
-import type { CallError, MessageView } from "./types.js";
-import type { FeedEvents, OtherEvents, WireMessage } from "./wire.js";
+import { usesOf, withUse } from "./tools.js";
+import type { CallError, Feedback, MessageView } from "./types.js";
+import { likeBefore, viewOf } from "./views.js";
+import type { FeedEvents, OtherEvents, WireMessage } from "./coming.js";
 
 export interface Transcript {
   /** That of the last event or snapshot. */
@@ -42,6 +44,8 @@ export function withEvent(before: Transcript, event: FeedEvent): Transcript | nu
     }
     case "turn:delta":
       return withDelta(told, event);
+    case "turn:tool":
+      return withTool(told, event);
     case "turn:completed":
       return ended(told, event.turn_id, event.message, {
         status: "complete",
@@ -73,11 +77,16 @@ export function withSnapshot(before: Transcript, snapshot: Snapshot): Transcript
     ({ id, seq }) => known && id !== null && seq !== null && seq < (first?.seq ?? 0),
   );
   const old = new Map(before.views.map((view) => [view.key, view]));
-  let views: Views = [...kept, ...snapshot.messages.map((each) => likeBefore(viewOf(each), old))];
+  const messages = snapshot.messages.map(viewOf);
+  let views: Views = [...kept, ...messages.map((each) => likeBefore(each, old.get(each.key)))];
   const next = new Map<string, number>();
-  for (const { id, status, attempt, text, next_index } of snapshot.turns) {
+  for (const { id, status, attempt, text, next_index, tools } of snapshot.turns) {
     const running = status === "running";
-    const told = { content: text, attempt, status: running ? "streaming" : "queued" } as const;
+    const known = old.get(id)?.attempt === attempt ? old.get(id)?.tools : [];
+    const told = {
+      ...({ content: text, attempt, status: running ? "streaming" : "queued" } as const),
+      ...(tools?.length && { tools: usesOf(tools, known) }),
+    };
     views = withTurn(views, id, null, told);
     if (running) next.set(id, next_index);
   }
@@ -95,6 +104,18 @@ export function withPage(
   return { ...before, views: ordered([...page, ...before.views]), earlier: has_more };
 }
 
+/** What somebody thinks of an answer; null: nothing any more. */
+export function withFeedback(
+  before: Transcript,
+  messageId: string,
+  feedback: Feedback | null,
+): Transcript {
+  const at = find(before.views, ({ id }) => id === messageId);
+  if (at < 0) return before;
+  const { feedback: _, ...view } = before.views[at]!;
+  return { ...before, views: before.views.with(at, feedback ? { ...view, feedback } : view) };
+}
+
 /** The `before` of the next page; undefined: the latest. */
 export function firstPlace({ views }: Transcript): number | undefined {
   return views.find(({ id, seq }) => id !== null && seq !== null)?.seq ?? undefined;
@@ -109,15 +130,6 @@ export const isOpen = ({ role, status }: MessageView) =>
 
 const WAITING = { content: "", attempt: 0, status: "queued" } as const;
 const place = ({ seq }: MessageView) => seq ?? Infinity;
-
-function viewOf(message: WireMessage): MessageView {
-  const { id, seq, role, content, status } = message;
-  return {
-    key: role === "user" ? id : message.turn_id,
-    ...{ id, turnId: message.turn_id, seq, role, content, createdAt: message.created_at, status },
-    ...{ error: null, attempt: role === "user" ? 0 : 1 },
-  };
-}
 
 // By place; what has none yet stands last, in the order in which it was told.
 function ordered(views: Views): Views {
@@ -143,7 +155,7 @@ function withTurn(
   views: Views,
   turnId: string,
   questionId: string | null,
-  told: Pick<MessageView, "content" | "attempt" | "status">,
+  told: Pick<MessageView, "content" | "attempt" | "status" | "tools">,
 ): Views {
   let at = find(views, ({ role, id, turnId: turn }) =>
     role === "user" && (questionId === null ? turn === turnId : id === questionId),
@@ -173,6 +185,15 @@ function withDelta(told: Transcript, event: FeedEvents["turn:delta"]): Transcrip
   return { ...told, views, next: new Map(told.next).set(id, index + 1) };
 }
 
+function withTool(told: Transcript, event: FeedEvents["turn:tool"]): Transcript | null {
+  const { turn_id: id, attempt, tool } = event;
+  const at = find(told.views, ({ key }) => key === id);
+  const view = told.views[at];
+  if (!view || view.attempt !== attempt) return null;
+  const tools = withUse(view.tools ?? [], tool, view.content.length);
+  return { ...told, views: changed(told.views, at, { tools }) };
+}
+
 function ended(
   told: Transcript,
   turnId: string,
@@ -182,9 +203,9 @@ function ended(
   const next = new Map(told.next);
   next.delete(turnId);
   const at = find(told.views, ({ key }) => key === turnId);
-  const { attempt = 1 } = told.views[at] ?? {};
+  const { attempt = 1, tools } = told.views[at] ?? {};
   let { views } = told;
-  if (message) views = put(views, { ...viewOf(message), attempt, ...fields });
+  if (message) views = put(views, { ...viewOf(message), attempt, ...(tools && { tools }), ...fields });
   else if (at >= 0) views = changed(views, at, { content: "", ...fields });
   return { ...told, views, next };
 }
@@ -206,16 +227,4 @@ function without(views: Views, ids: ReadonlySet<string>): Views {
     views.filter((view) => view.role === "user" && isGone(view)).map(({ turnId }) => turnId),
   );
   return views.filter((view) => !isGone(view) && !(view.id === null && turns.has(view.turnId)));
-}
-
-// The same object where nothing changed; and what only the feed tells stays known.
-function likeBefore(fresh: MessageView, old: ReadonlyMap<string, MessageView>): MessageView {
-  const before = old.get(fresh.key);
-  if (!before || before.id !== fresh.id || before.content !== fresh.content) return fresh;
-  const { error, attempt, usage } = before;
-  const merged = { ...fresh, error, attempt, ...(usage !== undefined && { usage }) };
-  const isSame = (Object.keys(merged) as (keyof MessageView)[]).every(
-    (name) => merged[name] === before[name],
-  );
-  return isSame ? before : merged;
 }

@@ -108,3 +108,13 @@ test("what would end the connection is never sent", async () => {
   await assert.rejects(ask(line, "conversation:rename", fields), { code: "too_large" });
   assert.equal(line.sent.length, 0);
 });
+
+test("what is binary goes out in packets of its own, each of which has to fit", async () => {
+  const image = (size) => ({ type: "image", media_type: "image/png", data: new Uint8Array(size) });
+  const fields = (...sizes) => ({ message_id: "m", content: "x", attachments: sizes.map(image) });
+  const line = scripted({ ok: true });
+  await ask(line, "message:send", fields(700_000, 700_000));
+  assert.equal(line.sent.length, 1);
+  await assert.rejects(ask(line, "message:send", fields(1_000_000)), { code: "too_large" });
+  assert.equal(line.sent.length, 1);
+});

@@ -200,3 +200,59 @@ test("one that is missing says so, and sends nothing", () => {
   assert.deepEqual([messages[0].status, messages[0].error.code], ["failed", "not_found"]);
   assert.equal(calls.length, 0);
 });
+
+test("what a new one is answered with is said when it begins, and later by a call", async () => {
+  const { chat, calls, answer } = conversation(true);
+  chat.open();
+  await chat.configure({ model: "large" });
+  assert.deepEqual(chat.state.get().choice, { model: "large", systemPrompt: null });
+  assert.equal(calls.length, 0);
+  chat.send("Hello!");
+  assert.deepEqual(answer("conversation:create", { conversation: {} }), {
+    conversation_id: "c",
+    model: "large",
+  });
+  answer("conversation:open", { ...snapshot("1"), conversation: { model: "large" } });
+  answer("message:send", { message: message("q", 1) });
+  const configured = chat.configure({ model: null, systemPrompt: "pirate" });
+  const told = { conversation: { model: null, system_prompt: "pirate" } };
+  assert.deepEqual(answer("conversation:configure", told), {
+    ...{ conversation_id: "c", model: "", system_prompt: "pirate" },
+  });
+  await configured;
+  assert.deepEqual(chat.state.get().choice, { model: null, systemPrompt: "pirate" });
+});
+
+test("a message far back is found by pages, and one that is not there is not", async () => {
+  const { chat, answer, contents } = conversation();
+  chat.open();
+  answer("conversation:open", snapshot("1", [message("z", 401)]));
+  const found = chat.find("b");
+  assert.equal(answer("conversation:history", { messages: [message("y", 201)], has_more: true }).limit, 200);
+  await new Promise(setImmediate);
+  answer("conversation:history", { messages: [message("a", 1), message("b", 3)], has_more: true });
+  assert.equal(await found, true);
+  assert.deepEqual(contents(), ["a", "b", "y", "z"]);
+  assert.equal(await chat.find("y"), true);
+  const missing = chat.find("nowhere");
+  answer("conversation:history", { messages: [], has_more: false });
+  assert.equal(await missing, false);
+});
+
+test("images go out as they are, and are shown before and after", async () => {
+  const { chat, answer } = conversation();
+  chat.open();
+  answer("conversation:open", snapshot("1"));
+  const data = Uint8Array.from([1, 2, 3]);
+  chat.send("Look!", { attachments: [{ mediaType: "image/png", data }] });
+  const [{ attachments }] = chat.state.get().messages;
+  assert.deepEqual([attachments[0].mediaType, attachments[0].size], ["image/png", 3]);
+  const image = await chat.attachment(attachments[0].id);
+  assert.deepEqual(new Uint8Array(await image.arrayBuffer()), data);
+  const sent = answer("message:send", { message: message("q", 1) });
+  assert.deepEqual(sent.attachments, [{ type: "image", media_type: "image/png", data }]);
+  const later = chat.attachment("a1");
+  const told = { attachment: { id: "a1", media_type: "image/png" }, data: "AQID" };
+  assert.equal(answer("attachment:get", told).attachment_id, "a1");
+  assert.deepEqual(new Uint8Array(await (await later).arrayBuffer()), data);
+});

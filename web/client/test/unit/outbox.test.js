@@ -80,3 +80,35 @@ test("a storage that is full, forbidden or damaged is as none", () => {
   storage.setItem("mnemosio.outbox.u", "{nonsense");
   assert.deepEqual(ids(begun(storage, "u")), []);
 });
+
+const png = (...bytes) => ({ mediaType: "image/png", data: Uint8Array.from(bytes) });
+const withImages = (id, ...images) => ({
+  ...unsent(id),
+  images: images.map(({ mediaType, data }) => ({ mediaType, size: data.length })),
+});
+
+test("images are there after a reload, and leave nothing behind", () => {
+  const storage = memory();
+  const images = [png(0, 255, 7), png()];
+  begun(storage, "u").add(withImages("a", ...images), images);
+  const outbox = begun(storage, "u");
+  assert.deepEqual(outbox.imagesOf("a"), images);
+  assert.equal(outbox.of("c")[0].error, null);
+  outbox.remove("a");
+  assert.deepEqual([...storage.items.keys()], ["mnemosio.user"]);
+});
+
+test("a message whose images there was no room for waits for its author after a reload", () => {
+  const storage = memory();
+  const { setItem } = storage;
+  storage.setItem = (key, value) => {
+    if (key.startsWith("mnemosio.images.")) throw new Error("full");
+    setItem(key, value);
+  };
+  const outbox = begun(storage, "u");
+  outbox.add(withImages("a", png(1)), [png(1)]);
+  assert.deepEqual(outbox.imagesOf("a"), [png(1)]);
+  const reloaded = begun(storage, "u");
+  assert.equal(reloaded.of("c")[0].error.code, "lost");
+  assert.deepEqual(reloaded.imagesOf("a"), []);
+});

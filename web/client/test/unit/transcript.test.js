@@ -5,6 +5,7 @@ import {
   hasEarlier,
   firstPlace,
   withEvent,
+  withFeedback,
   withPage,
   withSnapshot,
 } from "../../dist/transcript.js";
@@ -124,4 +125,72 @@ test("what was paged in goes where the snapshot does not follow on it", () => {
   const after = withSnapshot(told, snapshot(rewritten));
   assert.deepEqual(contents(after), ["n5", "n6"]);
   assert.ok(hasEarlier(after));
+});
+
+const used = (id, fields, attempt = 1) =>
+  event("turn:tool", { turn_id: `t-${id}`, attempt, tool: { name: "look", ...fields } });
+const begun = [created("q", 1), queued("q"), started("q"), delta("q", 0, "First. ")];
+
+test("tools stand where in the text they were used, and are brought up to date in their place", () => {
+  const told = taken(
+    ...begun,
+    used("q", { id: "1", status: "started", input: { query: "x" } }),
+    used("q", { id: "2", status: "started" }),
+    delta("q", 1, "Then. "),
+    used("q", { id: "1", status: "finished", output: "found" }),
+    used("q", { id: "3", status: "failed", output: "no" }),
+  );
+  assert.deepEqual(told.views[1].tools, [
+    { id: "1", name: "look", status: "finished", input: { query: "x" }, output: "found", at: 7 },
+    { id: "2", name: "look", status: "started", input: null, output: null, at: 7 },
+    { id: "3", name: "look", status: "failed", input: null, output: "no", at: 13 },
+  ]);
+  const message = { ...answer("x", 2, "q"), content: "First. Then. " };
+  const over = withEvent(told, event("turn:completed", { turn_id: "t-q", message }));
+  assert.equal(over.views[1].tools, told.views[1].tools);
+  const again = withSnapshot(over, snapshot([message]));
+  assert.equal(again.views[1].tools, told.views[1].tools);
+});
+
+test("another attempt has used nothing yet, and an earlier one's tools are a gap", () => {
+  const told = taken(...begun, used("q", { id: "1", status: "started" }), started("q", 2));
+  assert.equal(told.views[1].tools, undefined);
+  assert.equal(withEvent(told, used("q", { id: "2", status: "started" }, 1)), null);
+  assert.equal(withEvent(EMPTY, used("q", { id: "2", status: "started" })), null);
+});
+
+test("a snapshot tells what was used, where it was where that is known", () => {
+  const told = taken(...begun, used("q", { id: "1", status: "started", input: { a: 1 } }));
+  const tools = [
+    { id: "1", name: "look", status: "finished", input: { a: 1 }, output: "found" },
+    { id: "2", name: "look", status: "started" },
+  ];
+  const turn = { id: "t-q", status: "running", attempt: 1, text: "First. ", next_index: 1, tools };
+  const places = ({ views }) => views[1].tools.map(({ id, at, status }) => [id, at, status]);
+  const known = withSnapshot(told, snapshot([message("q", 1)], [turn]));
+  assert.deepEqual(places(known), [["1", 7, "finished"], ["2", 0, "started"]]);
+  const anew = withSnapshot(told, snapshot([message("q", 1)], [{ ...turn, attempt: 2 }]));
+  assert.deepEqual(places(anew), [["1", 0, "finished"], ["2", 0, "started"]]);
+});
+
+test("what is thought of an answer comes and goes, and is the same object while it stays", () => {
+  const shown = (feedback) => withSnapshot(EMPTY, snapshot([{ ...seven[1], feedback }]));
+  const before = shown({ value: 1, comment: "Good." });
+  assert.deepEqual(before.views[0].feedback, { value: 1, comment: "Good." });
+  const same = withSnapshot(before, snapshot([{ ...seven[1], feedback: { value: 1, comment: "Good." } }]));
+  assert.equal(same.views[0], before.views[0]);
+  const none = withSnapshot(before, snapshot([seven[1]]));
+  assert.equal(none.views[0].feedback, undefined);
+  const down = withFeedback(before, "m2", { value: -1, comment: null });
+  assert.deepEqual(down.views[0].feedback, { value: -1, comment: null });
+  assert.equal("feedback" in withFeedback(down, "m2", null).views[0], false);
+  assert.equal(withFeedback(down, "unknown", null), down);
+});
+
+test("images stand with their message, as the same objects while they stay", () => {
+  const attachments = [{ id: "a", type: "image", media_type: "image/png", size: 3 }];
+  const told = () => snapshot([{ ...seven[0], attachments: structuredClone(attachments) }]);
+  const before = withSnapshot(EMPTY, told());
+  assert.deepEqual(before.views[0].attachments, [{ id: "a", mediaType: "image/png", size: 3 }]);
+  assert.equal(withSnapshot(before, told()).views[0], before.views[0]);
 });

@@ -59,6 +59,14 @@ INSERT = """
         :choice, :tools, :feedback, :context
     )
 """
+# From the last on, as most are asked for soon after they came.
+ANSWERED_BY = """
+    SELECT id, coalesce(place, n) AS place FROM turns
+    WHERE conversation = :conversation AND superseded = 0
+        AND json_extract(answer, '$.message_id') = :message_id
+    ORDER BY n DESC LIMIT 1
+"""
+SET_FEEDBACK = "UPDATE turns SET feedback = :feedback WHERE id = :id AND superseded = 0"
 REMOVE = "DELETE FROM turns WHERE id = :id AND conversation = :conversation"
 SUPERSEDE = """
     UPDATE turns

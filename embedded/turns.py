@@ -13,7 +13,7 @@ from embedded.conversations import follow, revision_of, rewrite
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.rows import as_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
-from memory.records import Answer, ToolUse, Turn, TurnError, TurnStatus, current
+from memory.records import Answer, Feedback, ToolUse, Turn, TurnError, TurnStatus, current
 from stores.contract import Rest
 from stores.rules import (
     is_end_of,
@@ -209,6 +209,27 @@ class EmbeddedTurns:
             if ended or (found is not None and is_end_of(found, turn, status, answer)):
                 return found
             return None
+
+        return await self._database.write(work)
+
+    async def set_feedback(
+        self, conversation_id: str, message_id: str, feedback: Feedback | None
+    ) -> Turn | None:
+        require_text(conversation_id, message_id, feedback.comment if feedback else None)
+        parameters = {"conversation": conversation_id, "message_id": message_id}
+        # Before the transaction, because nobody else may write while that looks through many.
+        found = await self._database.row(sql.ANSWERED_BY, parameters)
+        if found is None:
+            return None
+        there = await self.at_place(conversation_id, found["place"])
+        # What an edit has superseded may not be marked yet.
+        if there is None or there.id != found["id"]:
+            return None
+        turn, kept = there, {"id": there.id, "feedback": as_json(feedback)}
+
+        async def work(transaction: Transaction) -> Turn | None:
+            changed = await transaction.change(sql.SET_FEEDBACK, kept)
+            return await _stored(transaction, turn) if changed else None
 
         return await self._database.write(work)
 

@@ -13,7 +13,7 @@ from pymongo import ASCENDING, DESCENDING
 
 from memory.records import Turn, current
 from mongo.client import Connection
-from mongo.collections import CURRENT, OPEN, Document
+from mongo.collections import CURRENT, NUMBER_INDEX, OPEN, Document
 from mongo.documents import turn_record
 
 Order: TypeAlias = list[tuple[str, int]]
@@ -91,6 +91,20 @@ class TurnReads:
             found = await collections.turns.find_one(query, {"context": 1})
         text = found and found.get("context")
         return msgspec.json.decode(text, type=dict[str, Any]) if text else None
+
+    async def answered_by(self, conversation_id: str, message_id: str) -> str | None:
+        """The id of the current turn with this answer. Most are asked for soon after they came, so
+        it is looked for from the last one on."""
+        answered = {"conversation": conversation_id, **CURRENT, "answer.message_id": message_id}
+        async with self._connection.operation() as collections:
+            found = await collections.turns.find_one(
+                answered, {"place": 1, "n": 1}, sort=NEWEST_FIRST, hint=NUMBER_INDEX
+            )
+        if found is None:
+            return None
+        # What an edit has superseded may not be marked yet.
+        there = await self.at_place(conversation_id, int(found.get("place") or found["n"]))
+        return there.id if there is not None and there.id == found["_id"] else None
 
     async def _one(self, query: Document) -> Turn | None:
         async with self._connection.operation() as collections:

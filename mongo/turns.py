@@ -10,10 +10,10 @@ import msgspec
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from memory.records import ENDED, Answer, ToolUse, Turn, TurnError, TurnStatus
+from memory.records import ENDED, Answer, Feedback, ToolUse, Turn, TurnError, TurnStatus
 from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
-from mongo.collections import OPEN, Document
+from mongo.collections import CURRENT, OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, as_text, turn_record
 from mongo.resting import Resting
@@ -26,6 +26,7 @@ from stores.rules import (
     require_end,
     require_end_text,
     require_rewriting,
+    require_text,
     require_turn_text,
 )
 
@@ -231,6 +232,22 @@ class MongoTurns(TurnReads):
             return turn_record(ended)
         found = await self.get(turn.conversation_id, turn.id)
         return found if found is not None and is_end_of(found, turn, status, answer) else None
+
+    async def set_feedback(
+        self, conversation_id: str, message_id: str, feedback: Feedback | None
+    ) -> Turn | None:
+        found = await self.answered_by(conversation_id, message_id)
+        if found is None:
+            return None
+        change = {"$unset": {"feedback": ""}}
+        if feedback is not None:
+            require_text(feedback.comment)
+            change = {"$set": {"feedback": msgspec.to_builtins(feedback)}}
+        async with self._connection.operation() as collections:
+            changed = await collections.turns.find_one_and_update(
+                {"_id": found, **CURRENT}, change, RECORD, return_document=ReturnDocument.AFTER
+            )
+        return None if changed is None else turn_record(changed)
 
     async def close(self, turn: Turn) -> None:
         await self._superseding.follow(turn)

@@ -17,6 +17,7 @@ from agent.answering import Agent
 from memory.records import Message, Position, Transcript
 from server.calls.conversations import ConversationCalls
 from server.calls.dispatch import Calls
+from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
 from server.deletion import Deletion
@@ -251,12 +252,19 @@ class ChatServer:
             max_message_chars=limits.message_chars,
         )
         inspecting = InspectingCalls(conversations=store.conversations, turns=store.turns)
+        self.feedback = FeedbackCalls(
+            connections=self.connections,
+            conversations=store.conversations,
+            turns=store.turns,
+            memory=memory,
+        )
         return Calls(
             self.connections,
             self.rates,
             about_conversations.handlers,
             about_messages.handlers,
             inspecting.handlers,
+            self.feedback.handlers,
         )
 
     def _metrics(self) -> Metrics:
@@ -266,6 +274,7 @@ class ChatServer:
                 partial(measures.of_connections, self.connections, self.transport, self.sessions),
                 partial(measures.of_calls, self.calls),
                 partial(measures.of_turns, self.answering),
+                partial(measures.of_feedback, self.feedback),
                 partial(measures.of_feeds, self.feeds),
                 partial(measures.of_memory, self._memory),
                 partial(measures.of_store, self._store, self.health),

@@ -21,6 +21,7 @@ from server.errors import Invalid, TooLarge
 MAX_ID_CHARS = 128
 MAX_TITLE_CHARS = 200
 MAX_CURSOR_CHARS = 1024
+MAX_COMMENT_CHARS = 2_000
 MAX_SEQ = 2**53 - 1  # what JavaScript counts exactly
 MAX_PACKET_BYTES = 1_000_000  # the transport closes a connection that sends more at once
 
@@ -76,6 +77,13 @@ class EditMessage(Struct, frozen=True):
     message_id: Id
     new_message_id: Id
     content: Annotated[str, Meta(min_length=1)]
+
+
+class GiveFeedback(Struct, frozen=True):
+    conversation_id: Id
+    message_id: Id
+    value: Literal[1, 0, -1]
+    comment: Annotated[str, Meta(max_length=MAX_COMMENT_CHARS)] | None = None
 
 
 class RegenerateTurn(Struct, frozen=True):

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from memory.records import Conversation, Message, Turn, TurnStatus
+from memory.records import Conversation, Feedback, Message, Turn, TurnStatus
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -45,7 +45,7 @@ def conversation_shape(conversation: Conversation) -> dict[str, Any]:
 
 
 def message_shape(conversation_id: str, message: Message) -> dict[str, Any]:
-    return {
+    shape: dict[str, Any] = {
         "id": message.id,
         "conversation_id": conversation_id,
         "seq": None if message.spooled else message.seq,
@@ -55,6 +55,16 @@ def message_shape(conversation_id: str, message: Message) -> dict[str, Any]:
         "turn_id": message.turn_id,
         "created_at": time_text(message.created_at),
     }
+    if message.feedback is not None:
+        shape["feedback"] = feedback_shape(message.feedback)
+    return shape
+
+
+def feedback_shape(feedback: Feedback) -> dict[str, Any]:
+    shape: dict[str, Any] = {"value": feedback.value}
+    if feedback.comment is not None:
+        shape["comment"] = feedback.comment
+    return shape
 
 
 def turn_shape(turn: Turn, *, as_accepted: bool = False) -> dict[str, Any]:

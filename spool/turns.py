@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from msgspec.structs import replace
 
 from memory.errors import Unavailable
-from memory.records import Answer, ToolUse, Turn, TurnError, TurnStatus
+from memory.records import Answer, Feedback, ToolUse, Turn, TurnError, TurnStatus
 from spool.cards import Card
 from spool.file import Lodging
 from spool.lodgings import Elsewhere, Lodgings
@@ -335,6 +335,17 @@ class SpooledTurns:
             return lodging.marked(ended)
 
         return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
+
+    async def set_feedback(
+        self, conversation_id: str, message_id: str, feedback: Feedback | None
+    ) -> Turn | None:
+        async def there() -> Turn | None:
+            turn = await self._there.set_feedback(conversation_id, message_id, feedback)
+            if turn is None:
+                await self._require_here(conversation_id)
+            return turn
+
+        return await self._lodgings.only_there(conversation_id, there)
 
     async def close(self, turn: Turn) -> None:
         async def there() -> None:

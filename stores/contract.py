@@ -18,6 +18,7 @@ from memory.archive import Archive
 from memory.records import (
     Answer,
     Conversation,
+    Feedback,
     Message,
     Position,
     ToolUse,
@@ -247,6 +248,17 @@ class TurnStore(Protocol):
         Sets ``answers`` to the count of the turn before it, plus one if there is an answer. None
         when the turn is no longer held, or superseded (a repeated call whose first reply was lost
         gives the turn).
+        """
+        ...
+
+    async def set_feedback(
+        self, conversation_id: str, message_id: str, feedback: Feedback | None
+    ) -> Turn | None:
+        """Keep what a user thinks of an answer, in the place of what was thought before; None takes
+        it away. The turn as it then is; None where no current turn has an answer of this id.
+
+        Looks through the conversation from its end, as no index has answers by their ids. Raises
+        ``Unavailable`` while the conversation is not in the permanent store.
         """
         ...
 

@@ -188,6 +188,20 @@ def of_turns(answering: Answering) -> Iterator[Metric]:
     )
 
 
+class Feedback(Protocol):
+    @property
+    def given(self) -> Mapping[str, int]: ...
+
+
+def of_feedback(feedback: Feedback) -> Iterator[Metric]:
+    yield by(
+        "value",
+        "feedback",
+        "What users said of answers here: 1, -1, or 0 where they took it back.",
+        feedback.given,
+    )
+
+
 # The feed, memory, the stores
 
 

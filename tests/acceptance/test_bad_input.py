@@ -63,6 +63,13 @@ CALLS: list[tuple[str, Any, str, str | None]] = [
     ("conversation:rename", {"conversation_id": "nowhere", "title": "t"}, "not_found", None),
     ("conversation:delete", {"conversation_id": "nowhere"}, "not_found", None),
     ("conversation:close", {"conversation_id": "nowhere"}, "not_found", None),
+    ("message:feedback", {"conversation_id": "x", "message_id": "m"}, "invalid", "value"),
+    (
+        "message:feedback",
+        {"conversation_id": "nowhere", "message_id": "m", "value": 1},
+        "not_found",
+        None,
+    ),
     ("turn:stop", {"conversation_id": "nowhere", "turn_id": "t"}, "not_found", None),
     ("turn:stop", {"conversation_id": "nowhere"}, "invalid", "turn_id"),
     ("no:such:call", {}, "invalid", None),

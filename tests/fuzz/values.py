@@ -17,6 +17,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "conversation:delete": ("conversation_id",),
     "message:send": ("message_id", "content", "conversation_id", "if_busy"),
     "message:edit": ("conversation_id", "message_id", "new_message_id", "content"),
+    "message:feedback": ("conversation_id", "message_id", "value", "comment"),
     "turn:stop": ("conversation_id", "turn_id"),
     "turn:regenerate": ("conversation_id", "turn_id", "new_turn_id"),
 }
@@ -91,7 +92,9 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
         return rng.randrange(1, 100)
     if field == "before":
         return rng.randrange(1, 100)
-    if field in ("content", "title"):
+    if field == "value":
+        return rng.choice((1, 0, -1))
+    if field in ("content", "title", "comment"):
         return "".join(chr(rng.randrange(32, 0x2FF)) for _ in range(rng.randrange(1, 40)))
     if known and rng.random() < 0.7:
         return rng.choice(known)

@@ -12,6 +12,7 @@ from memory.records import Answer, Conversation, Message, Position, Question, Tu
 from server import protocol, shapes
 from server.calls.conversations import ConversationCalls
 from server.calls.dispatch import Calls
+from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
 from server.edge.connections import Connection, Connections
@@ -28,16 +29,21 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "conversation:delete": protocol.DeleteConversation,
     "message:send": protocol.SendMessage,
     "message:edit": protocol.EditMessage,
+    "message:feedback": protocol.GiveFeedback,
     "turn:stop": protocol.StopTurn,
     "turn:regenerate": protocol.RegenerateTurn,
     "turn:context": protocol.TurnContext,
 }
-LATER = ("conversation:search", "message:feedback")
+LATER = ("conversation:search",)
+
+NUMBERS = {"value": 1}
+"""What stands in a required field that is no text."""
 
 
 def example(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The least that a call of this kind may hold."""
-    return {name: "a" for name in kind.__struct_fields__ if name in required(kind)}
+    given = {name: "a" for name in kind.__struct_fields__ if name in required(kind)}
+    return given | {name: NUMBERS[name] for name in given if name in NUMBERS}
 
 
 def required(kind: type[msgspec.Struct]) -> set[str]:
@@ -90,7 +96,10 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         max_message_chars=10,
     )
     inspecting = InspectingCalls(conversations=nobody, turns=nobody)
-    groups = (conversations, messages, inspecting)
+    feedback = FeedbackCalls(
+        connections=connections, conversations=nobody, turns=nobody, memory=nobody
+    )
+    groups = (conversations, messages, inspecting, feedback)
     rates = Rates(calls=0, messages=0)
     calls = Calls(connections, rates, *(group.handlers for group in groups))
     return calls, connection
@@ -167,6 +176,8 @@ def test_an_id_has_1_to_128_characters(kind: type[msgspec.Struct]) -> None:
         (protocol.ConversationHistory, "limit", [1, 200], [0, -1, 201, 10**30]),
         (protocol.ConversationHistory, "before", [1, 2**40], [0, -1]),
         (protocol.OpenConversation, "after", ["", "x" * 100_000], []),
+        (protocol.GiveFeedback, "value", [1, 0, -1], [2, -2, 10**30]),
+        (protocol.GiveFeedback, "comment", ["", "x" * 2_000], ["x" * 2_001]),
         (protocol.SendMessage, "content", ["x", "x" * 500_000], [""]),
         (protocol.SendMessage, "if_busy", ["queue", "interrupt", "reject"], ["", "Queue", "no"]),
     ],

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from memory.records import Answer, Position, Turn, TurnError, question_of
+from memory.records import Answer, Feedback, Position, Turn, TurnError, question_of
 from server import errors, protocol, shapes
 from server.feed import events
 from server.feed.log import Checkpoint, Log
@@ -118,15 +118,18 @@ def test_the_feeds_events_are_those_of_the_page() -> None:
 
 
 def test_the_shapes_are_those_of_the_page() -> None:
+    question = question_of(turn())
+    rated = msgspec.structs.replace(question, feedback=Feedback(value=1, comment="Thanks."))
     sent = {
-        "conversation": shapes.conversation_shape(conversation()),
-        "message": shapes.message_shape("c", question_of(turn())),
-        "turn": shapes.turn_shape(turn()),
+        "conversation": (shapes.conversation_shape(conversation()),) * 2,
+        "message": (shapes.message_shape("c", question), shapes.message_shape("c", rated)),
+        "turn": (shapes.turn_shape(turn()),) * 2,
     }
-    for name, shape in sent.items():
+    for name, (least, most) in sent.items():
         line = re.search(rf"- {name}: `\{{([^}}]+)\}}`", PAGE)
         assert line is not None
-        assert keys(line[1]) == set(shape)
+        assert {key for key in keys(line[1]) if not key.endswith("?")} == set(least)
+        assert {key.rstrip("?") for key in keys(line[1])} == set(most)
 
 
 def test_the_page_says_what_is_not_there_yet() -> None:

@@ -22,6 +22,7 @@ EVENTS = (
     "message:created",
     "message:stored",
     "message:removed",
+    "message:feedback",
     "turn:queued",
     "turn:started",
     "turn:delta",

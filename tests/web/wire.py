@@ -6,6 +6,7 @@ docs/protocol.md, which tests/server/test_protocol_page.py holds to what the ser
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -45,6 +46,7 @@ TYPES = {
     "turn": "WireTurn",
     "turns": "WireRunning[]",
     "error": "WireError",
+    "feedback": "{ value: 1 | -1; comment?: string }",
     "usage": "Record<string, unknown>",
     "context": "Record<string, unknown>",
     "server": "{ version: string; limits: Record<string, number> }",
@@ -111,7 +113,7 @@ def parameter(kind: Any) -> str:
             parameter(each) for each in kind.types if not isinstance(each, msgspec.inspect.NoneType)
         )
     if isinstance(kind, msgspec.inspect.LiteralType):
-        return " | ".join(f'"{value}"' for value in kind.values)
+        return " | ".join(json.dumps(value) for value in kind.values)
     return {msgspec.inspect.StrType: "string", msgspec.inspect.IntType: "number"}[type(kind)]
 
 

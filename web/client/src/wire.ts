@@ -30,6 +30,7 @@ export interface WireMessage {
   status: "complete" | "interrupted" | "stopped";
   turn_id: string;
   created_at: string;
+  feedback?: { value: 1 | -1; comment?: string };
 }
 
 export interface WireTurn {
@@ -85,6 +86,10 @@ export interface Calls {
     fields: { conversation_id: string; message_id: string; new_message_id: string; content: string };
     answer: { conversation_id: string; message: WireMessage; turn: WireTurn; durability: "permanent" | "spooled" };
   };
+  "message:feedback": {
+    fields: { conversation_id: string; message_id: string; value: -1 | 0 | 1; comment?: string };
+    answer: { message: WireMessage };
+  };
   "turn:stop": {
     fields: { conversation_id: string; turn_id: string };
     answer: { turn: WireTurn };
@@ -117,6 +122,7 @@ export interface OtherEvents {
   "conversation:created": { conversation: WireConversation };
   "conversation:updated": { conversation: WireConversation };
   "conversation:deleted": { conversation_id: string };
+  "message:feedback": { conversation_id: string; message_id: string; feedback: { value: 1 | -1; comment?: string } | null };
   "conversation:snapshot": { conversation_id: string; cursor: string; messages: WireMessage[]; turns: WireRunning[] };
   "server:status": { memory: "redis" | "local"; store: "ok" | "down" };
   "server:draining": { reconnect_in_ms: number };

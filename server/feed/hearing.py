@@ -39,6 +39,8 @@ class Hearing:
         self._subscription = Subscription(url, name="feed", on_return=self._returned)
         self._heard_at = time.monotonic()
         self._has_returned = asyncio.Event()
+        self._is_unproven = False
+        """Whether it has returned since the last beat: the next one is to prove it."""
         self.deaf = False
 
     def start(self) -> None:
@@ -68,6 +70,11 @@ class Hearing:
                 self._has_returned.clear()
                 await self._look_safely()
             expected = time.monotonic() + BEAT_SECONDS
+            if self.deaf:
+                # What has returned may be dead again at once, time after time: only a beat that
+                # comes back proves it, and until then looks keep their pace.
+                await asyncio.sleep(BEAT_SECONDS)
+                continue
             try:
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._has_returned.wait()
@@ -86,8 +93,9 @@ class Hearing:
             pass
         silent = time.monotonic() - self._heard_at
         self._judge(deaf=silent > DEAF_SECONDS)
-        if self.deaf:
+        if self.deaf and not self._is_unproven:
             self._subscription.restart()
+        self._is_unproven = False
 
     async def _listen_to_all_kept(self) -> None:
         for channel, handler in list(self._kept.items()):
@@ -110,6 +118,7 @@ class Hearing:
 
     def _returned(self) -> None:
         self._has_returned.set()
+        self._is_unproven = True
 
     async def _look_safely(self) -> None:
         try:

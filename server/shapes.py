@@ -5,13 +5,19 @@ docs/protocol.md has them in words.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from memory.records import Conversation, Feedback, Message, Turn, TurnStatus
+import orjson
+
+from memory.records import Conversation, Feedback, Message, ToolUse, Turn, TurnStatus
 
 DAY_MS = 24 * 3600 * 1000
+
+MAX_TOOL_CHARS = 4_000
+"""Of a tool's output, and of its input, on the feed. The model is told more, and so is the turn."""
 
 
 def time_text(at: int) -> str:
@@ -78,3 +84,20 @@ def turn_shape(turn: Turn, *, as_accepted: bool = False) -> dict[str, Any]:
         "status": status,
         "attempt": attempt,
     }
+
+
+def tool_shape(use: ToolUse) -> dict[str, Any]:
+    """A use of a tool as the feed shows it. An input that is too long, or that JSON can't carry, is
+    left out."""
+    shape: dict[str, Any] = {"id": _whole(use.id), "name": _whole(use.name), "status": use.status}
+    with contextlib.suppress(TypeError):
+        if len(orjson.dumps(use.input)) <= MAX_TOOL_CHARS:
+            shape["input"] = use.input
+    if use.output is not None:
+        shape["output"] = _whole(use.output[:MAX_TOOL_CHARS])
+    return shape
+
+
+def _whole(text: str) -> str:
+    """Without what UTF-8 can't express: a tool may say anything."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from memory.errors import Unavailable
 from memory.records import ENDED, Position, Transcript, Turn, current
@@ -29,14 +29,26 @@ class Store(Protocol):
     def turns(self) -> Turns: ...
 
 
+class SoFar(NamedTuple):
+    """What was told of an attempt up to one moment."""
+
+    attempt: int
+    text: str
+    next_index: int
+    """Of its deltas."""
+    tools: list[dict[str, Any]]
+    """What was told last of each use."""
+    next_tool: int
+    """How often something was."""
+
+
 class Said(Protocol):
-    """What this server has said of a turn that it answers: the attempt, the text and the index of
-    the next delta. None for a turn that it does not answer."""
+    """What this server has said of a turn that it answers; None for one that it does not."""
 
-    def __call__(self, turn_id: str) -> tuple[int, str, int] | None: ...
+    def __call__(self, turn_id: str) -> SoFar | None: ...
 
 
-def nothing_said(turn_id: str) -> tuple[int, str, int] | None:
+def nothing_said(turn_id: str) -> SoFar | None:
     """Of a server that answers nothing."""
     return None
 
@@ -77,15 +89,16 @@ class Checkpoints:
         return Checkpoint(last.n, position, live)
 
     def _live(self, turn: Turn, earlier: Log | None) -> LiveTurn:
-        live = LiveTurn(turn.id, turn.n, turn.place)
         if turn.status != "running":
-            live.status = "queued"
-            return live
-        live.status, live.attempt = "running", turn.attempt
+            return LiveTurn(turn.id, turn.n, turn.place, "queued")
         said = self._said(turn.id)
         heard = earlier.live.get(turn.id) if earlier is not None else None
-        if said is not None and said[0] == turn.attempt:
-            live.text, live.next_index, live.size = [said[1]], said[2], len(said[1])
-        elif heard is not None and (heard.status, heard.attempt) == ("running", turn.attempt):
-            live.text, live.next_index, live.size = list(heard.text), heard.next_index, heard.size
-        return live
+        if said is not None and said.attempt == turn.attempt:
+            _, text, index, tools, next_tool = said
+            so_far = ([text], index, tools, next_tool)
+            return LiveTurn(turn.id, turn.n, turn.place, "running", turn.attempt, *so_far)
+        if heard is not None and (heard.status, heard.attempt) == ("running", turn.attempt):
+            live = heard.copy()
+            live.n, live.place = turn.n, turn.place
+            return live
+        return LiveTurn(turn.id, turn.n, turn.place, "running", turn.attempt)

@@ -17,6 +17,7 @@ import orjson
 from memory.records import (
     Answer,
     Message,
+    ToolUse,
     Turn,
     TurnError,
     TurnStatus,
@@ -98,6 +99,12 @@ def delta(turn: Turn, index: int, text: str) -> Event:
     """("delta", n, id, attempt, index, size); ``size`` in characters."""
     fields = {"turn_id": turn.id, "attempt": turn.attempt, "index": index, "text": text}
     return Event("turn:delta", ("delta", turn.n, turn.id, turn.attempt, index, len(text)), fields)
+
+
+def tool(turn: Turn, index: int, use: ToolUse) -> Event:
+    """("tool", n, id, attempt, index); ``index`` counts the attempt's events of this kind."""
+    fields = {"turn_id": turn.id, "attempt": turn.attempt, "tool": shapes.tool_shape(use)}
+    return Event("turn:tool", ("tool", turn.n, turn.id, turn.attempt, index), fields)
 
 
 class Ending(msgspec.Struct, frozen=True):

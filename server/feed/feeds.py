@@ -8,7 +8,7 @@ from typing import Literal
 
 from memory.errors import NotFound, Unavailable
 from memory.locks import KeyedLocks
-from memory.records import Conversation, Message, Position, Turn
+from memory.records import Conversation, Message, Position, ToolUse, Turn
 from redislink.link import Link, RedisAway
 from redislink.session import State
 from server.edge.connections import Connection, Deliver
@@ -205,11 +205,24 @@ class Feeds:
         holder: Holder | None = None,
         said: str = "",
         told: Callable[[], None] | None = None,
+        used: str = "",
     ) -> None:
         """The next piece of a started turn's answer; ``said`` is all of it by now, where the index
-        or the size says so (``SAID_EVERY``). This is the hot path. ``told`` is called once readers
-        here have been told of it, unless that never comes to be."""
-        self._write(turn, events.delta(turn, index, text), holder, said, told)
+        or the size says so (``SAID_EVERY``), and ``used`` its tools, as JSON. This is the hot path.
+        ``told`` is called once readers here have been told of it, unless that never comes to be."""
+        self._write(turn, events.delta(turn, index, text), holder, said, told, used)
+
+    def tool(
+        self,
+        turn: Turn,
+        index: int,
+        use: ToolUse,
+        holder: Holder | None = None,
+        said: str = "",
+        used: str = "",
+    ) -> None:
+        """A started turn's use of a tool has begun or ended; see ``delta``."""
+        self._write(turn, events.tool(turn, index, use), holder, said, used=used)
 
     async def ended(self, turn: Turn) -> None:
         """Returns when it is in the log. Raises ``NotTold``: then it is told later."""
@@ -229,10 +242,11 @@ class Feeds:
         holder: Holder | None = None,
         said: str = "",
         told: Callable[[], None] | None = None,
+        used: str = "",
     ) -> None:
         feed = self._feed(turn.conversation_id)
         self._lively.add(feed)
-        feed.write(Write(event, holder, said, told))
+        feed.write(Write(event, holder, said, told, used))
 
     async def make_up(self, conversation_id: str, known: Position) -> None:
         """See ``Feed.make_up``."""

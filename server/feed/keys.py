@@ -14,7 +14,8 @@
 
 An entry's id is ``epoch-number``, which is also the cursor. Its fields: ``v`` the form's version,
 ``r`` the rule by which it was taken, ``e`` the event's name, ``b`` the event's JSON without its
-first brace, ``s`` the state, and now and then ``x``: all that the running answer has said by then.
+first brace, ``s`` the state, and now and then ``x`` and ``t``: all that the running answer has said
+by then, and the tools that it has used, as JSON.
 One key holds all of it, so that it is there whole or not at all; the braces keep a conversation's
 key, lease and channel together on a cluster.
 """

@@ -37,7 +37,19 @@ class Holder(Protocol):
 class Write:
     """An event in the line."""
 
-    __slots__ = ("at", "body", "done", "epoch", "event", "holder", "number", "rule", "said", "told")
+    __slots__ = (
+        "at",
+        "body",
+        "done",
+        "epoch",
+        "event",
+        "holder",
+        "number",
+        "rule",
+        "said",
+        "told",
+        "used",
+    )
 
     def __init__(
         self,
@@ -45,12 +57,15 @@ class Write:
         holder: Holder | None = None,
         said: str = "",
         told: Callable[[], None] | None = None,
+        used: str = "",
     ) -> None:
-        """``said`` is all that the event's answer has said with it, or "". ``told`` is called once
-        the readers here have been told of it."""
+        """``said`` is all that the event's answer has said with it, or "", and ``used`` the tools
+        that it has used, as JSON, or "". ``told`` is called once the readers here have been told
+        of it."""
         self.event = event
         self.holder = holder
         self.said = said
+        self.used = used
         self.told = told
         self.rule, self.body = b"", b""
         self.epoch, self.number, self.at = "", 0, 0.0  # where the shared log took it, and when

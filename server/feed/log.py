@@ -48,14 +48,27 @@ class Entry(NamedTuple):
         text = self.payload.get("text")
         if isinstance(text, str):
             return 100 + len(text)
-        message = self.payload.get("message")
+        message, tool = self.payload.get("message"), self.payload.get("tool")
+        if tool:
+            return 500 + len(tool.get("output", ""))
         return 300 + (len(message["content"]) if message else 0)
 
 
 class LiveTurn:
     """A turn that was announced and has not ended: what a snapshot shows of it."""
 
-    __slots__ = ("attempt", "id", "n", "next_index", "place", "size", "status", "text")
+    __slots__ = (
+        "attempt",
+        "id",
+        "n",
+        "next_index",
+        "next_tool",
+        "place",
+        "size",
+        "status",
+        "text",
+        "tools",
+    )
 
     def __init__(
         self,
@@ -66,7 +79,10 @@ class LiveTurn:
         attempt: int = 0,
         text: Iterable[str] = (),
         next_index: int = 0,
+        tools: Iterable[dict[str, Any]] = (),
+        next_tool: int = 0,
     ) -> None:
+        """``tools`` are what was told of each use, ``next_tool`` is how often that was."""
         self.id = turn_id
         self.n = n
         self.place = place
@@ -75,11 +91,27 @@ class LiveTurn:
         self.text = list(text)
         self.next_index = next_index
         self.size = sum(map(len, self.text))
+        self.tools = {str(tool["id"]): tool for tool in tools}
+        """What was told last of each use of a tool, by its id, in order."""
+        self.next_tool = next_tool
+
+    def copy(self) -> LiveTurn:
+        return LiveTurn(
+            self.id,
+            self.n,
+            self.place,
+            self.status,
+            self.attempt,
+            self.text,
+            self.next_index,
+            self.tools.values(),
+            self.next_tool,
+        )
 
     @property
-    def told(self) -> tuple[int, int, int]:
+    def told(self) -> tuple[int, int, int, int]:
         """How much of it was told; comparable."""
-        return self.attempt, TOLD.index(self.status), self.next_index
+        return self.attempt, TOLD.index(self.status), self.next_index, self.next_tool
 
     def differs(self, stored: Turn | None) -> bool:
         """Whether the store knows of more. An end is told by whoever concludes the turn."""
@@ -96,6 +128,7 @@ class LiveTurn:
             "attempt": self.attempt,
             "text": "".join(self.text),
             "next_index": self.next_index,
+            "tools": list(self.tools.values()),
         }
 
 
@@ -167,12 +200,7 @@ class Log:
 
     def checkpoint(self) -> Checkpoint:
         """As it is now: a copy."""
-        live = [
-            LiveTurn(
-                turn.id, turn.n, turn.place, turn.status, turn.attempt, turn.text, turn.next_index
-            )
-            for turn in self.live.values()
-        ]
+        live = [turn.copy() for turn in self.live.values()]
         return Checkpoint(self.n, self.position, live, self.mark)
 
     def stands_where(self, other: Log) -> bool:
@@ -269,7 +297,7 @@ class Log:
         if live is None:
             if n > self.n:
                 return "behind"
-            return "stale" if kind in ("started", "delta") else "skip"
+            return "stale" if kind in ("started", "delta", "tool") else "skip"
         if kind == "queued":
             return "take" if live.status == "created" else "skip"
         if kind == "started":
@@ -279,15 +307,16 @@ class Log:
             # A turn begins when all before it have ended: then an end was never told.
             earlier = any(other.n < n for other in self.live.values())
             return "lost" if earlier else "take"
-        if kind == "delta":
+        if kind in ("delta", "tool"):
             attempt, index, *_more = rest
             if attempt < live.attempt:
                 return "stale"
             if attempt > live.attempt or live.status != "running":
                 return "lost"
-            if index < live.next_index:
+            following = live.next_index if kind == "delta" else live.next_tool
+            if index < following:
                 return "skip"
-            return "take" if index == live.next_index else "lost"
+            return "take" if index == following else "lost"
         if kind == "ended":
             _, attempt, size, is_whole, *_more = rest
             # Some of its deltas, or a whole attempt, are still to come: from the server that
@@ -339,6 +368,7 @@ class Log:
         live = self.live[rule[2]]
         live.status, live.attempt = "running", rule[3]
         live.text, live.next_index, live.size = [], 0, 0
+        live.tools, live.next_tool = {}, 0
 
     def _stored(self, rule: Rule, _: dict[str, Any]) -> None:
         self.mark = rule[3]
@@ -348,6 +378,11 @@ class Log:
         live.text.append(fields["text"])
         live.next_index = rule[4] + 1
         live.size += rule[5]
+
+    def _tool(self, rule: Rule, fields: dict[str, Any]) -> None:
+        live = self.live[rule[2]]
+        live.tools[fields["tool"]["id"]] = fields["tool"]
+        live.next_tool = rule[4] + 1
 
     def _ended(self, rule: Rule, _: dict[str, Any]) -> None:
         self.live.pop(rule[2], None)
@@ -362,6 +397,7 @@ class Log:
         "started": _started,
         "stored": _stored,
         "delta": _delta,
+        "tool": _tool,
         "ended": _ended,
     }
 

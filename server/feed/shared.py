@@ -56,7 +56,8 @@ class Heard(NamedTuple):
 
 
 class Appending(Protocol):
-    """An event that is to be appended, and what its answer has said with it ('' but rarely)."""
+    """An event that is to be appended, and what its answer has ``said`` and ``used`` with it: the
+    text, and the tools as JSON (both "" but rarely)."""
 
     @property
     def event(self) -> Event: ...
@@ -73,6 +74,9 @@ class Appending(Protocol):
 
     @property
     def said(self) -> str: ...
+
+    @property
+    def used(self) -> str: ...
 
 
 class SharedLogs:
@@ -147,7 +151,7 @@ class SharedLogs:
         arguments: list[bytes | str] = []
         for write in writes:
             write.encode(conversation_id)
-            arguments += (write.rule, write.event.name, write.body, write.said)
+            arguments += (write.rule, write.event.name, write.body, write.said, write.used)
         return self._session.submit(
             APPEND,
             feed_keys(conversation_id),
@@ -175,10 +179,15 @@ class SharedLogs:
 
     @staticmethod
     def _log(conversation_id: str, reply: Reply) -> Log:
-        _, cursor, state, said, *bodies = reply
-        texts = [said.decode(), *(_fields(body)["text"] for body in bodies)]
+        _, cursor, state, said, used, *bodies = reply
+        texts, tools = [said.decode()], orjson.loads(used or b"[]")
+        for fields in map(_fields, bodies):
+            if "tool" in fields:
+                tools.append(fields["tool"])
+            else:
+                texts.append(fields["text"])
         epoch, _, number = cursor.decode().partition("-")
-        checkpoint = _checkpoint(orjson.loads(state), texts)
+        checkpoint = _checkpoint(orjson.loads(state), texts, tools)
         return Log(
             conversation_id, checkpoint, epoch=epoch, number=int(number), most_events=KEPT_EVENTS
         )
@@ -221,7 +230,7 @@ class SharedLogs:
             token = secrets.token_hex(8)
             if await self._session.command("SET", keys.begin, token, "NX", "PX", BEGIN_MS):
                 checkpoint = await read()
-                state, said = _state(checkpoint)
+                state, said, used = _state(checkpoint)
                 outcome = await self._session.run(
                     BEGIN,
                     keys,
@@ -231,6 +240,7 @@ class SharedLogs:
                     new_epoch(),
                     state,
                     said,
+                    used,
                     events_channel(conversation_id),
                 )
                 if outcome != b"overtaken":
@@ -302,9 +312,11 @@ def _fields(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _checkpoint(state: dict[str, Any], texts: list[str]) -> Checkpoint:
+def _checkpoint(state: dict[str, Any], texts: list[str], tools: list[dict[str, Any]]) -> Checkpoint:
+    """``texts`` and ``tools`` are the running answer's."""
     live = []
     for turn_id, each in state["live"].items():
+        is_running = each["status"] == "running"  # one turn of a conversation is, at a time
         turn = LiveTurn(
             turn_id,
             each["n"],
@@ -312,20 +324,23 @@ def _checkpoint(state: dict[str, Any], texts: list[str]) -> Checkpoint:
             each["status"],
             each["attempt"],
             next_index=each["next"],
+            tools=tools if is_running else (),
+            next_tool=each.get("tools", 0),
         )
-        if turn.status == "running":
-            turn.text = texts  # one turn of a conversation runs at a time
-            turn.size = each["size"]
+        if is_running:
+            turn.text, turn.size = texts, each["size"]
         live.append(turn)
     live.sort(key=lambda turn: turn.n)
     position = Position(revision=state["revision"], turn=state["turn"], answers=state["answers"])
     return Checkpoint(state["n"], position, live, state.get("mark", 0))
 
 
-def _state(checkpoint: Checkpoint) -> tuple[bytes, str]:
-    """The state of a log that begins here, and what its running answer has said."""
+def _state(checkpoint: Checkpoint) -> tuple[bytes, str, bytes]:
+    """The state of a log that begins here, what its running answer has said, and its tools."""
     n, position, live, mark = checkpoint
-    said = "".join(text for turn in live if turn.status == "running" for text in turn.text)
+    running = [turn for turn in live if turn.status == "running"]
+    said = "".join(text for turn in running for text in turn.text)
+    tools = [tool for turn in running for tool in turn.tools.values()]
     state = {
         "v": VERSION,
         "n": n,
@@ -341,8 +356,9 @@ def _state(checkpoint: Checkpoint) -> tuple[bytes, str]:
                 "attempt": turn.attempt,
                 "next": turn.next_index,
                 "size": turn.size,
+                "tools": turn.next_tool,
             }
             for turn in live
         },
     }
-    return orjson.dumps(state), said
+    return orjson.dumps(state), said, orjson.dumps(tools) if tools else b""

@@ -37,6 +37,7 @@ from memory.records import (
     derived_id,
 )
 from server.clock import now_ms
+from server.feed.checkpoints import SoFar
 from server.feed.feeds import Feeds
 from server.observability import logs
 from server.observability.traces import Traces
@@ -150,8 +151,8 @@ class Answering:
     def runs(self, turn_id: str) -> Run | None:
         return self._runs.get(turn_id)
 
-    def said(self, turn_id: str) -> tuple[int, str, int] | None:
-        """What was told of a turn that runs here: attempt, text, the index of the next delta."""
+    def said(self, turn_id: str) -> SoFar | None:
+        """What was told of a turn that runs here."""
         run = self._runs.get(turn_id)
         return run.said() if run is not None else None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
+import orjson
 from msgspec.structs import replace
 
 from agent.answering import Agent, AnswerRequest
@@ -26,7 +27,9 @@ from memory.records import (
     derived_id,
     question_of,
 )
+from server import shapes
 from server.clock import now_ms
+from server.feed.checkpoints import SoFar
 from server.feed.feeds import SAID_EVERY, SAID_EVERY_CHARS, Feeds
 from server.turns.counts import TurnCounts
 from server.turns.frames import Frames, Pace
@@ -40,6 +43,9 @@ LONGEST_RETRY_SECONDS = 2.0
 
 # How long a frame is on its way is measured for one in so many.
 MEASURED_EVERY = 16
+
+# What an event of a tool has besides its output, about: its input, more than anything.
+TOOL_CHARS = 1_000
 
 MESSAGE_STATUS: dict[TurnStatus, MessageStatus] = {
     "completed": "complete",
@@ -81,6 +87,9 @@ class Run:
         self._began = 0.0
         self.ended = asyncio.Event()
         self._is_kept = False
+        self._tools: dict[str, dict[str, Any]] = {}
+        """What was told last of each use of a tool, by its id."""
+        self._next_tool = 0
         self._unsaid = 0
         """Characters told since all was told in one."""
 
@@ -117,9 +126,15 @@ class Run:
         else:
             self.abandon()
 
-    def said(self) -> tuple[int, str, int]:
-        """The attempt, what was told of it, and the index of the next frame."""
-        return self.turn.attempt, self._frames.sent, self._frames.next_index
+    def said(self) -> SoFar:
+        """What was told of it, at this moment."""
+        return SoFar(
+            self.turn.attempt,
+            self._frames.sent,
+            self._frames.next_index,
+            list(self._tools.values()),
+            self._next_tool,
+        )
 
     @property
     def _ids(self) -> dict[str, str]:
@@ -131,16 +146,37 @@ class Run:
             self.abandon()
             return
         self._unsaid += len(text)
-        said = ""
+        said = used = ""
         if (index + 1) % SAID_EVERY == 0 or self._unsaid > SAID_EVERY_CHARS:
-            said, self._unsaid = self._frames.sent, 0
+            said, used = self._all_of_it()
         self._counts.deltas += 1
         told = None
         if index % MEASURED_EVERY == 0:
             told = partial(self._counts.delivered, self._frames.since)
             if index == 0:
                 self._counts.first_token.observe(time.monotonic() - self._began)
-        self._feeds.delta(self.turn, index, text, self, said, told)
+        self._feeds.delta(self.turn, index, text, self, said, told, used)
+
+    def _tell(self, use: ToolUse) -> None:
+        """A use of a tool goes to the feed behind the text that came before it."""
+        self._frames.flush()
+        if not self.holds():
+            self.abandon()
+            return
+        shape = shapes.tool_shape(use)
+        self._tools[shape["id"]] = shape
+        index, self._next_tool = self._next_tool, self._next_tool + 1
+        self._unsaid += len(shape.get("output", "")) + TOOL_CHARS
+        said = used = ""
+        if self._unsaid > SAID_EVERY_CHARS:
+            said, used = self._all_of_it()
+        self._feeds.tool(self.turn, index, use, self, said, used)
+
+    def _all_of_it(self) -> tuple[str, str]:
+        """What was said and used by now, for who takes up the log from there."""
+        self._unsaid = 0
+        tools = orjson.dumps(list(self._tools.values())).decode() if self._tools else ""
+        return self._frames.sent, tools
 
     async def result(self) -> Turn | None:
         """Answer; the ended turn, or None when it was abandoned."""
@@ -195,6 +231,8 @@ class Run:
         async for chunk in self._agent.answer(request):
             if chunk.text:
                 self._frames.add(chunk.text)
+            if chunk.tool is not None:
+                self._tell(chunk.tool)
             if chunk.usage is not None:
                 self._usage = chunk.usage
             if chunk.context is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from memory.records import Position, Turn, answer_of, question_of
+from memory.records import Position, ToolUse, Turn, answer_of, question_of
 from server.feed import events
 from server.feed.events import Event
 from server.feed.keys import MAX_BYTES, MAX_EVENTS
@@ -342,14 +342,59 @@ def test_a_log_that_follows_another_knows_what_that_one_knows(log: Log) -> None:
 def test_an_event_of_a_kind_that_nobody_here_knows_is_passed_on(log: Log) -> None:
     tell(log, *journey(1)[:2])
     before = Log("c", log.checkpoint())
-    entry = log.hear(3, "turn:tool", ("tool", 1, "turn-1", 1, {"new": []}), {"tool": {"id": "t"}})
+    entry = log.hear(3, "turn:thought", ("thought", 1, "turn-1", 1, {"new": []}), {"so": "?"})
     assert entry == (
         3,
-        "turn:tool",
-        {"conversation_id": "c", "cursor": f"{log.epoch}-3", "tool": {"id": "t"}},
+        "turn:thought",
+        {"conversation_id": "c", "cursor": f"{log.epoch}-3", "so": "?"},
     )
     assert log.since(f"{log.epoch}-2") == [entry]
     assert log.tells_the_same_as(before)
+
+
+# Uses of tools
+
+LOOKS = ToolUse(id="u1", name="look", status="started", input={"for": "it"})
+FOUND = msgspec.structs.replace(LOOKS, status="finished", output="x" * 5_000)
+PAYS = ToolUse(id="u2", name="pay", status="started", input={"note": "n" * 5_000})
+
+
+def test_a_use_of_a_tool_is_told_once_in_its_order_and_never_of_another_attempt(log: Log) -> None:
+    tell(log, *journey(1)[:3])  # asked, started, a delta
+    first, late = a_turn(1), a_turn(1, attempt=2)
+    assert tell(log, events.tool(first, 1, FOUND)) == ["lost"]
+    assert tell(log, *[events.tool(first, 0, LOOKS)] * 2) == ["take", "skip"]
+    assert tell(log, events.delta(first, 1, "w"), events.tool(first, 1, FOUND)) == ["take"] * 2
+    assert tell(log, events.tool(late, 0, LOOKS)) == ["lost"]
+    assert tell(log, events.started(late), events.tool(first, 2, PAYS)) == ["take", "stale"]
+    assert tell(log, events.tool(late, 0, PAYS)) == ["take"]
+    assert tell(log, events.tool(a_turn(2), 0, LOOKS)) == ["behind"]
+
+
+def test_a_moment_has_each_use_of_the_running_attempt_as_it_was_told_last(log: Log) -> None:
+    tell(log, *journey(1)[:2])
+    for index, use in enumerate((LOOKS, PAYS, FOUND)):
+        tell(log, events.tool(a_turn(1), index, use))
+    [running] = log.moment().turns
+    assert running["tools"] == [
+        {"id": "u1", "name": "look", "status": "finished", "input": {"for": "it"}}
+        | {"output": "x" * 4_000},
+        {"id": "u2", "name": "pay", "status": "started"},  # its input is too long to be shown
+    ]
+    again = Log("c", log.checkpoint())
+    assert again.moment().turns == log.moment().turns
+    assert tell(again, events.tool(a_turn(1), 2, FOUND)) == ["skip"]
+    tell(log, events.started(a_turn(1, attempt=2)))
+    assert log.moment().turns[0]["tools"] == []
+
+
+def test_what_no_json_can_carry_is_shown_without_it(log: Log) -> None:
+    tell(log, *journey(1)[:2])
+    odd = ToolUse(id="u\ud800", name="n", status="failed", input={"n": 2**70}, output="\udfff!")
+    assert tell(log, events.tool(a_turn(1), 0, odd)) == ["take"]
+    assert log.moment().turns[0]["tools"] == [
+        {"id": "u?", "name": "n", "status": "failed", "output": "?!"}
+    ]
 
 
 # Moments and checkpoints
@@ -388,6 +433,7 @@ def test_a_log_begins_with_the_open_turns_of_its_checkpoint() -> None:
             "attempt": 1,
             "text": "half an answer",
             "next_index": 2,
+            "tools": [],
         }
     ]
     # The third came in while the checkpoint was read: it is announced like any other.

@@ -6,6 +6,7 @@ Whatever is told, in whatever order, both say the same of it and know the same a
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
@@ -15,13 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.records import Position
+from memory.records import Position, ToolUse
 from server.feed import events
 from server.feed.events import Event
 from server.feed.feeds import SAID_EVERY
 from server.feed.line import MOST_TOGETHER, Write
 from server.feed.log import Checkpoint, LiveTurn, Log
 from server.feed.shared import SharedLogs
+from server.shapes import tool_shape
 from tests.support.redis_server import RedisServer
 from tests.support.shared_logs import shared_logs
 from tests.support.telling import BATCHES, Teller
@@ -72,12 +74,7 @@ class Both:
         there = await self._logs.tail(self.id)
         assert there is not None
         n, position, live, mark = self._checkpoint
-        turns = [
-            LiveTurn(each.id, each.n, each.place, each.status, each.attempt, each.text)
-            for each in live
-        ]
-        for turn, each in zip(turns, live, strict=True):
-            turn.next_index = each.next_index
+        turns = [each.copy() for each in live]
         self.here = Log(self.id, Checkpoint(n, position, turns, mark), epoch=there.epoch)
         await self.compare()
 
@@ -133,6 +130,7 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
     live: list[LiveTurn] = []
     if draw(st.booleans()):
         texts = draw(st.lists(st.text(max_size=5), max_size=3))
+        used = draw(st.integers(0, 2))
         live.append(
             LiveTurn(
                 f"turn-{done + 1}",
@@ -142,6 +140,8 @@ def checkpoints(draw: st.DrawFn) -> Checkpoint:
                 draw(st.integers(1, 2)),
                 texts,
                 len(texts),
+                [{"id": f"1.{use}", "name": "look", "status": "started"} for use in range(used)],
+                used,
             )
         )
     for n in range(done + len(live) + 1, done + len(live) + 1 + waiting):
@@ -162,7 +162,7 @@ def test_both_say_the_same_of_whatever_is_told_and_know_the_same_after_it(
         teller = Teller()
         for moves in batches:
             # What is right next depends on what was just told: a log of the test's own knows.
-            ahead = Log(both.id, copied(both.here), epoch=both.here.epoch)
+            ahead = Log(both.id, both.here.checkpoint(), epoch=both.here.epoch)
             writes = []
             for move in moves:
                 writes.append(teller.write(ahead, move))
@@ -175,14 +175,6 @@ def test_both_say_the_same_of_whatever_is_told_and_know_the_same_after_it(
 
 
 SEEN: Counter[str] = Counter()
-
-
-def copied(log: Log) -> Checkpoint:
-    live = [
-        LiveTurn(turn.id, turn.n, turn.place, turn.status, turn.attempt, turn.text, turn.next_index)
-        for turn in log.live.values()
-    ]
-    return Checkpoint(log.n, log.position, live, log.mark)
 
 
 def test_what_was_told_above_met_every_verdict() -> None:
@@ -202,16 +194,24 @@ def test_a_long_answer_is_told_whole_wherever_it_is_taken_up(redis: InRedis, tog
         turn = a_turn(1)
         writes = [Write(events.created(turn)), Write(events.started(turn))]
         text = ""
+        uses: dict[str, dict[str, Any]] = {}
         for index in range(3 * SAID_EVERY + 50):
             piece = f"Wort {index}, „ß€𝄞“\n"
             text += piece
-            said = text if (index + 1) % SAID_EVERY == 0 else ""
-            writes.append(Write(events.delta(turn, index, piece), said=said))
+            said = used = ""
+            if (index + 1) % SAID_EVERY == 0:
+                said, used = text, json.dumps(list(uses.values())) if uses else ""
+            writes.append(Write(events.delta(turn, index, piece), said=said, used=used))
+            if index % 100 == 7:
+                use = ToolUse(id=f"use {index}", name="look", status="finished", output="„so“")
+                writes.append(Write(events.tool(turn, len(uses), use)))
+                uses[use.id] = tool_shape(use)
         for first in range(0, len(writes), together):
             await both.append(writes[first : first + together])
         log = await redis.logs.tail(both.id)
         assert log is not None
-        assert log.live["turn-1"].shape()["text"] == text
+        shown = log.live["turn-1"].shape()
+        assert (shown["text"], shown["tools"]) == (text, list(uses.values()))
         await both.append([Write(events.ended(a_turn(1, "completed", answer=text)))])
         await both.compare_events()
 

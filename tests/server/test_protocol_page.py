@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from memory.records import Answer, Feedback, Position, Turn, TurnError, question_of
+from memory.records import Answer, Feedback, Position, ToolUse, Turn, TurnError, question_of
 from server import errors, protocol, shapes
 from server.feed import events
 from server.feed.log import Checkpoint, Log
@@ -79,6 +79,10 @@ def test_the_error_codes_are_those_of_the_page() -> None:
     assert {key for key in keys(line[1]) if not key.endswith("?")} == set(errors.Busy().shape())
 
 
+LOOKS = ToolUse(id="u", name="look", status="started", input={"for": "x" * 5_000})
+USE = ToolUse(id="u", name="look", status="finished", input={"for": "it"}, output="there")
+
+
 def feed_of(*ends: Turn) -> dict[str, dict[str, Any]]:
     """One payload of each event that a log makes of a turn that ends in these ways."""
     told: dict[str, dict[str, Any]] = {}
@@ -92,6 +96,7 @@ def feed_of(*ends: Turn) -> dict[str, dict[str, Any]]:
             events.queued(end),
             events.started(end),
             events.delta(end, 0, "So."),
+            events.tool(end, 0, USE),
             events.stored(end, question_of(end)),
             events.ended(end),
             events.removed(edit, [end], answers=0),
@@ -124,6 +129,7 @@ def test_the_shapes_are_those_of_the_page() -> None:
         "conversation": (shapes.conversation_shape(conversation()),) * 2,
         "message": (shapes.message_shape("c", question), shapes.message_shape("c", rated)),
         "turn": (shapes.turn_shape(turn()),) * 2,
+        "tool": (shapes.tool_shape(LOOKS), shapes.tool_shape(USE)),
     }
     for name, (least, most) in sent.items():
         line = re.search(rf"- {name}: `\{{([^}}]+)\}}`", PAGE)

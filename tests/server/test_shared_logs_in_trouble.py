@@ -10,7 +10,7 @@ import orjson
 import pytest
 import redis
 
-from memory.records import Position
+from memory.records import Position, ToolUse
 from redislink.link import RedisAway
 from server.feed import events
 from server.feed.keys import (
@@ -21,6 +21,7 @@ from server.feed.keys import (
     events_channel,
     feed_keys,
 )
+from server.feed.line import Write
 from server.feed.log import Checkpoint, LiveTurn
 from server.feed.scripts import APPEND
 from server.feed.shared import SharedLogs
@@ -294,17 +295,39 @@ async def test_an_event_of_a_newer_kind_is_passed_on_and_changes_nothing(
     await append(us, *RUNNING)
     ear = Ear()
     await them.listen(CONVERSATION, ear)
-    rule = ("tool", 1, "turn-1", 1, {"new": [None]})
-    assert await append(us, events.Event("turn:tool", rule, {"tool": "?"})) == ["ok", "take"]
+    rule = ("thought", 1, "turn-1", 1, {"new": [None]})
+    assert await append(us, events.Event("turn:thought", rule, {"so": "?"})) == ["ok", "take"]
     assert await append(us, events.delta(a_turn(1), 0, "word")) == ["ok", "take"]
-    [tool, _] = await ear.hears(2)
-    assert tool is not None
-    assert (tool.name, tool.fields()["tool"]) == ("turn:tool", "?")
+    [thought, _] = await ear.hears(2)
+    assert thought is not None
+    assert (thought.name, thought.fields()["so"]) == ("turn:thought", "?")
     theirs = await found(them)
     assert theirs.live["turn-1"].shape()["text"] == "word"
     heard = await us.since(CONVERSATION, log.epoch, 2)
     assert heard is not None
-    assert [each.name for each in heard] == ["turn:tool", "turn:delta"]
+    assert [each.name for each in heard] == ["turn:thought", "turn:delta"]
+
+
+async def test_a_log_of_before_there_were_tools_goes_on_with_them(
+    us: SharedLogs, them: SharedLogs, keys: redis.Redis
+) -> None:
+    """Its entries know nothing of them, neither in the state nor beside what was said."""
+    await begun(us)
+    said = events.delta(a_turn(1), 0, "word ")
+    await append(us, *RUNNING, Write(said, said="word "))
+    for entry_id, fields in keys.xrange(KEYS.log):
+        state = orjson.loads(fields[b"s"])
+        for live in state["live"].values():
+            live.pop("tools", None)
+        older = {k: v for k, v in fields.items() if k != b"t"} | {b"s": orjson.dumps(state)}
+        keys.xadd("older", older, id=entry_id)
+    keys.rename("older", KEYS.log)
+    keys.expire(KEYS.log, 60)
+    use = ToolUse(id="u", name="look", status="started")
+    assert await append(us, events.tool(a_turn(1), 0, use)) == ["ok", "take"]
+    assert await append(us, events.delta(a_turn(1), 1, "more")) == ["ok", "take"]
+    shown = (await found(them)).live["turn-1"].shape()
+    assert (shown["text"], [each["id"] for each in shown["tools"]]) == ("word more", ["u"])
 
 
 def test_the_signals_channel_is_no_conversations() -> None:

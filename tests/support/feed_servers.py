@@ -7,17 +7,30 @@ and in the order in which the real ones do it; Redis is reached by each server o
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
-from memory.records import ENDED, Answer, Position, Question, Transcript, Turn, TurnStatus, current
+from memory.records import (
+    ENDED,
+    Answer,
+    Position,
+    Question,
+    ToolUse,
+    Transcript,
+    Turn,
+    TurnStatus,
+    current,
+)
+from server.feed.checkpoints import SoFar
 from server.feed.feeds import Feeds
 from server.feed.upkeep import Upkeep
+from server.shapes import tool_shape
 from tests.support.redis_way import RedisWay
 from tests.support.tab import Tab
 from tests.support.wait import wait_until
@@ -25,6 +38,8 @@ from tests.support.wait import wait_until
 USER, CONVERSATION = "user", "conversation"
 LEASE_MS = 60_000
 SAID_EVERY = 8
+USES_EVERY = 3
+STATUSES: tuple[Literal["started", "finished"], ...] = ("started", "finished")
 
 
 class Memory:
@@ -44,6 +59,8 @@ class Voice:
         self.server = server
         self.turn = turn
         self.pieces: list[str] = []
+        self.uses: list[ToolUse] = []
+        """As they were told, each twice."""
         self.is_over = False
 
     @property
@@ -72,8 +89,23 @@ class Voice:
         more += "." * self.turn.attempt
         piece = f"{self.turn.n}.{self.turn.attempt}.{len(self.pieces)}{more} "
         self.pieces.append(piece)
-        said = self.text if len(self.pieces) % SAID_EVERY == 0 else ""
-        self.server.feeds.delta(self.turn, len(self.pieces) - 1, piece, self, said)
+        said = used = ""
+        if len(self.pieces) % SAID_EVERY == 0:
+            said, used = self.text, json.dumps(self.shown())
+        self.server.feeds.delta(self.turn, len(self.pieces) - 1, piece, self, said, used=used)
+        if len(self.pieces) % USES_EVERY == 0:
+            self.use()
+
+    def use(self) -> None:
+        """A use of a tool begins, or the one that has begun ends."""
+        number = len(self.uses)
+        use = ToolUse(id=f"use {number // 2}", name="look", status=STATUSES[number % 2])
+        self.uses.append(use)
+        self.server.feeds.tool(self.turn, number, use, self)
+
+    def shown(self) -> list[dict[str, Any]]:
+        """What was told last of each."""
+        return list({use.id: tool_shape(use) for use in self.uses}.values())
 
 
 class Server:
@@ -104,11 +136,13 @@ class Server:
             if (tab := self.tabs.get(sid)) is not None:
                 self.world.told(tab, event, payload)
 
-    def _said(self, turn_id: str) -> tuple[int, str, int] | None:
+    def _said(self, turn_id: str) -> SoFar | None:
         voice = self.world.voice
         if voice is None or voice.server is not self or voice.turn.id != turn_id:
             return None
-        return voice.turn.attempt, voice.text, len(voice.pieces)
+        return SoFar(
+            voice.turn.attempt, voice.text, len(voice.pieces), voice.shown(), len(voice.uses)
+        )
 
     def _is_ours(self, turn_id: str) -> bool:
         return self._said(turn_id) is not None or turn_id in self.waiting
@@ -421,6 +455,7 @@ class Together:
         loaded = await self.store.load(CONVERSATION, 1000)
         messages = {each.seq: each.content for each in loaded.messages}
         turns: dict[str, Any] = {}
+        tools: dict[str, Any] = {}
         for turn in await self.store.turns.open_turns(CONVERSATION):
             if turn.status == "queued":
                 turns[turn.id] = ("queued", 0, "", 0)
@@ -428,4 +463,6 @@ class Together:
                 voice = self.voice
                 assert voice is not None
                 turns[turn.id] = ("running", turn.attempt, voice.text, len(voice.pieces))
-        return tab.messages == messages and tab.turns == turns
+                if voice.uses:
+                    tools[turn.id] = {use.id: use.status for use in voice.uses}
+        return (tab.messages, tab.turns, tab.tools) == (messages, turns, tools)

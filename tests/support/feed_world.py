@@ -11,6 +11,7 @@ from typing import Any
 from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
 from memory.records import Answer, Position, Question, Transcript, Turn
+from server.feed.checkpoints import SoFar
 from server.feed.feeds import Feeds
 from server.feed.following import Opening
 from tests.support.tab import Tab
@@ -52,11 +53,11 @@ class World:
         self.index = 0
         self.elsewhere = False
 
-    def said(self, turn_id: str) -> tuple[int, str, int] | None:
+    def said(self, turn_id: str) -> SoFar | None:
         turn = self.running
         if turn is None or turn.id != turn_id or self.elsewhere:
             return None
-        return turn.attempt, self.text, self.index
+        return SoFar(turn.attempt, self.text, self.index, [], 0)
 
     @property
     def text(self) -> str:

@@ -19,6 +19,8 @@ class Tab:
         self.messages: dict[int, str] = {}
         """By ``seq``."""
         self.turns: dict[str, Running] = {}
+        self.tools: dict[str, dict[str, str]] = {}
+        """Of each running turn that uses any: by the use's id, how it stands."""
         self.cursor: str | None = None
         self.told: list[tuple[str, str]] = []
         """The events' names and cursors."""
@@ -37,6 +39,11 @@ class Tab:
         self.turns = {
             each["id"]: (each["status"], each["attempt"], each["text"], each["next_index"])
             for each in snapshot["turns"]
+        }
+        self.tools = {
+            each["id"]: {tool["id"]: tool["status"] for tool in each["tools"]}
+            for each in snapshot["turns"]
+            if each["tools"]
         }
         self.cursor = snapshot["cursor"]
 
@@ -59,6 +66,7 @@ class Tab:
         elif name == "turn:started":
             assert payload["message_id"] in self._ids
             self.turns[turn_id] = ("running", payload["attempt"], "", 0)
+            self.tools.pop(turn_id, None)
         elif name == "turn:delta":
             status, attempt, text, next_index = self.turns[turn_id]
             assert (status, attempt, next_index) == (
@@ -67,7 +75,13 @@ class Tab:
                 payload["index"],
             )
             self.turns[turn_id] = (status, attempt, text + payload["text"], next_index + 1)
+        elif name == "turn:tool":
+            assert self.turns[turn_id][:2] == ("running", payload["attempt"])
+            tool, used = payload["tool"], self.tools.setdefault(turn_id, {})
+            assert (tool["status"] == "started") == (tool["id"] not in used), "a use told twice"
+            used[tool["id"]] = tool["status"]
         elif name in ENDS:
+            self.tools.pop(turn_id, None)
             # One that was to be answered anew may end before anything was told of it.
             _, _, text, _ = self.turns.pop(turn_id, ("queued", 0, "", 0))
             if (message := payload["message"]) is not None:

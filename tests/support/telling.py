@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 from hypothesis import strategies as st
 
-from memory.records import Turn, messages_of
+from memory.records import ToolUse, Turn, messages_of
 from server.feed import events
 from server.feed.events import Event
 from server.feed.line import Write
 from server.feed.log import LiveTurn, Log
 from tests.support.turns import a_turn
 
-RIGHT = ("ask", "ask", "wait", "start", "start", "say", "say", "say", "end", "keep")
+RIGHT = ("ask", "ask", "wait", "start", "start", "say", "say", "say", "use", "end", "keep")
 WRONG = (
     "ask the next but one",
     "ask the last again",
@@ -27,6 +29,11 @@ WRONG = (
     "say as the attempt before",
     "say as one attempt more",
     "say what waits",
+    "use it again",
+    "use what comes later",
+    "use as the attempt before",
+    "use as one attempt more",
+    "use what waits",
     "end what waits",
     "end with fewer answers",
     "end with more text",
@@ -74,6 +81,7 @@ class Teller:
             "edit": self._rewriting,
             "regenerate": self._rewriting,
             "say": self._saying,
+            "use": self._using,
         }
         write = makers.get(verb, self._turning)(log, what, which)
         self.told.append(write)
@@ -131,20 +139,39 @@ class Teller:
         return Write(events.stored(turn, messages_of(turn)[which % 2]))
 
     def _saying(self, log: Log, what: str, which: int) -> Write:
-        live = sorted(log.live.values(), key=lambda turn: turn.status != "running")
-        turn = live[0] if live else LiveTurn(f"turn-{log.n}", log.n, log.n)
-        if what == "say what waits":
-            turn = live[-1] if live else turn
-        attempt, index = turn.attempt, turn.next_index
-        attempt += {"say as the attempt before": -1, "say as one attempt more": 1}.get(what, 0)
-        index += {"say it again": -1, "say what comes later": 1 + which}.get(what, 0)
-        index = max(index, 0)
+        turn, attempt, off = self._answering(log, what, which)
+        index = max(turn.next_index + off, 0)
         text = f"{turn.n}.{attempt}.{index} "
-        said = ""
+        said = used = ""
         if (index + 1) % 4 == 0:  # wrong where the event must not be taken
             said = "".join(turn.text) + text if index == turn.next_index else "WRONG"
+            used = json.dumps(list(turn.tools.values())) if turn.tools else ""
         told = events.delta(self._turn(log, turn.n, attempt=attempt), index, text)
-        return Write(told, said=said)
+        return Write(told, said=said, used=used)
+
+    def _using(self, log: Log, what: str, which: int) -> Write:
+        turn, attempt, off = self._answering(log, what, which)
+        index = max(turn.next_tool + off, 0)
+        is_end = index % 2 == 1
+        use = ToolUse(
+            id=f"{attempt}.{index // 2}",
+            name="look",
+            status="finished" if is_end else "started",
+            input={"for": ["ß", index]},
+            output=f"found {index}" if is_end else None,
+        )
+        return Write(events.tool(self._turn(log, turn.n, attempt=attempt), index, use))
+
+    def _answering(self, log: Log, what: str, which: int) -> tuple[LiveTurn, int, int]:
+        """The turn that says or uses something, its attempt, and how far off the index is."""
+        _, _, how = what.partition(" ")
+        live = sorted(log.live.values(), key=lambda turn: turn.status != "running")
+        turn = live[0] if live else LiveTurn(f"turn-{log.n}", log.n, log.n)
+        if how == "what waits":
+            turn = live[-1] if live else turn
+        attempt = {"as the attempt before": -1, "as one attempt more": 1}.get(how, 0)
+        off = {"it again": -1, "what comes later": 1 + which}.get(how, 0)
+        return turn, turn.attempt + attempt, off
 
     @staticmethod
     def _ending(

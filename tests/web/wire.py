@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from memory.records import MessageStatus, TurnStatus
+from memory.records import MessageStatus, ToolUse, TurnStatus
 from server import errors, protocol
 from tests.server.test_protocol import CALLS
 from tests.server.test_protocol_page import PAGE, table
 
 WIRE = Path(__file__).parents[2] / "web" / "client" / "src" / "wire.ts"
+
+
+STATUS: dict[str, Any] = {
+    "- message:": MessageStatus,
+    "- tool:": get_type_hints(ToolUse)["status"],
+}
 
 
 def union(literals: Any) -> str:
@@ -45,6 +51,10 @@ TYPES = {
     "message_ids": "string[]",
     "turn": "WireTurn",
     "turns": "WireRunning[]",
+    "tool": "WireTool",
+    "tools": "WireTool[]",
+    **dict.fromkeys(("name", "output"), "string"),
+    "input": "Record<string, unknown>",
     "error": "WireError",
     "feedback": "{ value: 1 | -1; comment?: string }",
     "usage": "Record<string, unknown>",
@@ -99,7 +109,7 @@ def shape(name: str) -> list[str]:
     found = re.search(rf"{name} ?`\{{([^}}]+)\}}`", PAGE)
     assert found is not None, name
     kinds = TYPES | {
-        "status": union(MessageStatus if name == "- message:" else TurnStatus),
+        "status": union(STATUS.get(name, TurnStatus)),
         "message": "string",  # of an error
     }
     fields = [key.strip() for key in found[1].split(",")]
@@ -146,6 +156,7 @@ def wire() -> str:
             interface("WireConversation", shape("- conversation:")),
             interface("WireMessage", shape("- message:")),
             interface("WireTurn", shape("- turn:")),
+            interface("WireTool", shape("- tool:")),
             interface("WireRunning", shape(r"those queued or running:")),
             interface("Calls", [call(name, rows) for name in rows]),
             interface("FeedEvents", [member(name, inline(feed[name])) for name in feed]),

@@ -1,8 +1,8 @@
 -- Take these events, in this order, as far as the rules allow. Answers {status, number, epoch, verdicts…}:
 -- 'ok', or why it stopped before the first that has no verdict: 'behind', 'lost', or 'gone', where there
 -- is no log (whoever is beginning one has read the store before this was in it, and loses its lease).
--- ARGV: ttl, most events, most bytes, channel; then of each event rule, name, body, and all that its
--- answer has said with it ('' but for now and then).
+-- ARGV: ttl, most events, most bytes, channel; then of each event rule, name, body, and, now and then
+-- and '' else, all that its answer has said with it, and the tools that it has used.
 local ttl, most_events, most_bytes, channel = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local now = standing()
@@ -14,8 +14,8 @@ local state, number = now.state, now.number
 local answer, taken = {'ok', 0, now.epoch}, false
 local bytes_before = state.bytes
 
-for i = 5, #ARGV, 4 do
-  local rule_text, name, body, said = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+for i = 5, #ARGV, 5 do
+  local rule_text, name, body, said, used = unpack(ARGV, i, i + 4)
   local rule = cjson.decode(rule_text)
   local verdict = verdict(state, rule)
   if verdict == 'behind' or verdict == 'lost' then
@@ -27,11 +27,11 @@ for i = 5, #ARGV, 4 do
     taken = true
     if follow[rule[1]] then follow[rule[1]](state, rule) end
     number = number + 1
-    state.bytes = state.bytes + #body + #said + 300
+    state.bytes = state.bytes + #body + #said + #used + 300
     local id = now.epoch .. '-' .. string.format('%d', number)
     local entry = {'v', '1', 'r', rule_text, 'e', name, 'b', body, 's', cjson.encode(state)}
-    if said ~= '' then
-      entry[11], entry[12] = 'x', said
+    if said ~= '' or used ~= '' then
+      entry[11], entry[12], entry[13], entry[14] = 'x', said, 't', used
     end
     redis.call('XADD', log, 'MAXLEN', '~', most_events, id, unpack(entry))
     redis.call('PUBLISH', channel, id .. '\n' .. rule_text .. '\n' .. name .. '\n' .. body)

@@ -63,7 +63,7 @@ local function verdict(state, rule)
   local live = state.live[rule[3]]
   if not live then
     if n > state.n then return 'behind' end
-    return (kind == 'started' or kind == 'delta') and 'stale' or 'skip'
+    return (kind == 'started' or kind == 'delta' or kind == 'tool') and 'stale' or 'skip'
   end
   if kind == 'queued' then return live.status == 'created' and 'take' or 'skip' end
   if kind == 'started' then
@@ -74,12 +74,13 @@ local function verdict(state, rule)
     end
     return 'take'
   end
-  if kind == 'delta' then
+  if kind == 'delta' or kind == 'tool' then
     local attempt, index = rule[4], rule[5]
     if attempt < live.attempt then return 'stale' end
     if attempt > live.attempt or live.status ~= 'running' then return 'lost' end
-    if index < live.next then return 'skip' end
-    return index == live.next and 'take' or 'lost'
+    local following = kind == 'delta' and live.next or live.tools or 0
+    if index < following then return 'skip' end
+    return index == following and 'take' or 'lost'
   end
   if kind == 'ended' then
     local attempt, size, is_whole = rule[5], rule[6], rule[7]
@@ -119,7 +120,7 @@ end
 
 function follow.started(state, rule)
   local live = state.live[rule[3]]
-  live.status, live.attempt, live.next, live.size = 'running', rule[4], 0, 0
+  live.status, live.attempt, live.next, live.size, live.tools = 'running', rule[4], 0, 0, nil
 end
 
 function follow.stored(state, rule)
@@ -130,6 +131,10 @@ function follow.delta(state, rule)
   local live = state.live[rule[3]]
   live.next = rule[5] + 1
   live.size = live.size + rule[6]
+end
+
+function follow.tool(state, rule)
+  state.live[rule[3]].tools = rule[5] + 1
 end
 
 function follow.ended(state, rule)

@@ -41,12 +41,21 @@ export interface WireTurn {
   attempt: number;
 }
 
+export interface WireTool {
+  id: string;
+  name: string;
+  status: "failed" | "finished" | "started";
+  input?: Record<string, unknown>;
+  output?: string;
+}
+
 export interface WireRunning {
   id: string;
   status: "completed" | "failed" | "queued" | "running" | "stopped";
   attempt: number;
   text: string;
   next_index: number;
+  tools: WireTool[];
 }
 
 export interface Calls {
@@ -111,6 +120,7 @@ export interface FeedEvents {
   "turn:queued": { conversation_id: string; cursor: string; turn_id: string; message_id: string };
   "turn:started": { conversation_id: string; cursor: string; turn_id: string; attempt: number; message_id: string };
   "turn:delta": { conversation_id: string; cursor: string; turn_id: string; attempt: number; index: number; text: string };
+  "turn:tool": { conversation_id: string; cursor: string; turn_id: string; attempt: number; tool: WireTool };
   "turn:completed": { conversation_id: string; cursor: string; turn_id: string; message: WireMessage; usage?: Record<string, unknown> };
   "turn:stopped": { conversation_id: string; cursor: string; turn_id: string; message: WireMessage | null };
   "turn:failed": { conversation_id: string; cursor: string; turn_id: string; error: WireError; message: WireMessage | null };

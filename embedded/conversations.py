@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 
 from embedded import attachments
 from embedded.database import Database, Parameters, Transaction, now
+from embedded.facts import EmbeddedFacts
 from embedded.rows import as_json, conversation_record, position_record, standing_record
 from memory.errors import NotFound
 from memory.records import Conversation, Position, Summary, Turn
+from stores.facts import forget_conversation
 from stores.rules import activity_of, kept_by, require_same_request, require_text
 from stores.turn_archive import Standing
 
@@ -87,8 +89,9 @@ POSITIONS = """
 class EmbeddedConversations:
     """``stores.contract.ConversationStore``, and the archive's standing and summary."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, facts: EmbeddedFacts) -> None:
         self._database = database
+        self._facts = facts
 
     async def create(
         self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
@@ -172,6 +175,9 @@ class EmbeddedConversations:
             )
             return True
 
+        found = await self._database.row(BY_ID, {"id": conversation_id})
+        if found is not None and found["deleted"]:
+            await forget_conversation(self._facts, found["user"], conversation_id)
         while not await self._database.write(work):
             pass
         await self._database.empty_log()

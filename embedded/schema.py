@@ -145,6 +145,13 @@ SCHEMA = (
     """
     CREATE INDEX IF NOT EXISTS attachments_unclaimed ON attachments (at) WHERE claimed = 0
     """,
+    """
+    CREATE TABLE IF NOT EXISTS facts (
+        user TEXT PRIMARY KEY NOT NULL,
+        stamp TEXT NOT NULL,                        -- another one with each change
+        kept TEXT NOT NULL                          -- JSON: memory/facts.py
+    )
+    """,
     "CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS probes (name TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL)",
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from embedded.attachments import EmbeddedAttachments
 from embedded.conversations import EmbeddedConversations
 from embedded.database import Database, Transaction, now
+from embedded.facts import EmbeddedFacts
 from embedded.turns import EmbeddedTurns
 from memory.records import Transcript
 from stores.turn_archive import TurnArchive
@@ -26,8 +27,9 @@ class EmbeddedStore(TurnArchive):
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path)
-        self.conversations = EmbeddedConversations(self._database)
-        self.turns = EmbeddedTurns(self._database)
+        self.facts = EmbeddedFacts(self._database)
+        self.conversations = EmbeddedConversations(self._database, self.facts)
+        self.turns = EmbeddedTurns(self._database, self.facts)
         self.attachments = EmbeddedAttachments(self._database)
         super().__init__(self.conversations, self.turns)
 

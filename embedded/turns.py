@@ -11,10 +11,12 @@ import msgspec
 from embedded import statements as sql
 from embedded.conversations import follow, revision_of, rewrite
 from embedded.database import Database, Parameters, Transaction, now
+from embedded.facts import EmbeddedFacts
 from embedded.rows import as_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
 from memory.records import Answer, Feedback, ToolUse, Turn, TurnError, TurnStatus, current
 from stores.contract import Rest
+from stores.facts import forget_superseded
 from stores.rules import (
     is_end_of,
     require_end,
@@ -28,8 +30,9 @@ from stores.rules import (
 class EmbeddedTurns:
     """``stores.contract.TurnStore``, and the archive's reads."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, facts: EmbeddedFacts) -> None:
         self._database = database
+        self._facts = facts
 
     async def get(self, conversation_id: str, turn_id: str) -> Turn | None:
         found = await self.selected(sql.BY_ID, {"id": turn_id, "conversation": conversation_id})
@@ -110,7 +113,9 @@ class EmbeddedTurns:
             found = await transaction.rows(sql.SUPERSEDED_BY, {"id": turn.id})
             return [turn_record(row) for row in found]
 
-        return await self._database.write(work)
+        superseded = await self._database.write(work)
+        await forget_superseded(self._facts, turn)
+        return superseded
 
     async def remove(self, turn: Turn) -> None:
         require_text(turn.id, turn.conversation_id)

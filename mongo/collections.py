@@ -28,6 +28,10 @@ attachments                                             one document a picture
     type, media_type, size, data                        well below 1 MB
     claimed                                             a turn was found that refers to it
 
+facts                                                   one document a user
+    _id, stamp                                          the user; another stamp with each change
+    kept (JSON text)                                    see memory/facts.py
+
 secrets     _id the name, value
 probes      one document, written by ``ping``
 
@@ -133,6 +137,7 @@ class Collections:
     conversations: AsyncCollection[Document]
     turns: AsyncCollection[Document]
     attachments: AsyncCollection[Document]
+    facts: AsyncCollection[Document]
     secrets: AsyncCollection[Document]
     probes: AsyncCollection[Document]
 
@@ -142,13 +147,21 @@ class Collections:
             conversations=database["conversations"],
             turns=database["turns"],
             attachments=database["attachments"],
+            facts=database["facts"],
             secrets=database["secrets"],
             probes=database["probes"],
         )
 
     def all(self) -> list[AsyncCollection[Document]]:
         """In the order in which they are given to make one."""
-        return [self.conversations, self.turns, self.attachments, self.secrets, self.probes]
+        return [
+            self.conversations,
+            self.turns,
+            self.attachments,
+            self.facts,
+            self.secrets,
+            self.probes,
+        ]
 
     async def make_indexes(self) -> None:
         """Harmless when they are there."""

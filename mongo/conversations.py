@@ -19,6 +19,8 @@ from mongo.documents import (
     position_record,
     standing_record,
 )
+from mongo.facts import MongoFacts
+from stores.facts import forget_conversation
 from stores.rules import kept_by, require_same_request, require_text
 from stores.turn_archive import Standing
 
@@ -32,8 +34,9 @@ MOST_POSITIONS = 500
 class MongoConversations:
     """``stores.contract.ConversationStore``, and the archive's standing and summary."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, facts: MongoFacts) -> None:
         self._connection = connection
+        self._facts = facts
 
     async def create(
         self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
@@ -137,6 +140,12 @@ class MongoConversations:
             raise NotFound
 
     async def purge(self, conversation_id: str) -> None:
+        tombstone = {"_id": conversation_id, "deleted": True}
+        async with self._connection.operation() as collections:
+            found = await collections.conversations.find_one(tombstone, {"user": 1})
+        if found is None:
+            return
+        await forget_conversation(self._facts, found["user"], conversation_id)
         while True:
             async with self._connection.operation() as collections:
                 if await self._purge_some(collections, conversation_id):

@@ -13,6 +13,7 @@ from mongo.attachments import MongoAttachments
 from mongo.breaker import Told
 from mongo.client import DEFAULT_DRIVER, Connection, DriverFactory, hosts_of
 from mongo.conversations import MongoConversations
+from mongo.facts import MongoFacts
 from mongo.turns import MongoTurns
 from stores.turn_archive import TurnArchive
 
@@ -37,8 +38,9 @@ class MongoStore(TurnArchive):
         """``on_change`` is called in the event loop, in the moment in which ``away`` changes, with
         what it becomes. It must not raise."""
         self._connection = Connection(uri, database, driver, on_change)
-        self.conversations = MongoConversations(self._connection)
-        self.turns = MongoTurns(self._connection, self.conversations)
+        self.facts = MongoFacts(self._connection)
+        self.conversations = MongoConversations(self._connection, self.facts)
+        self.turns = MongoTurns(self._connection, self.conversations, self.facts)
         self.attachments = MongoAttachments(self._connection)
         super().__init__(self.conversations, self.turns)
         hosts = hosts_of(uri)

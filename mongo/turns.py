@@ -16,11 +16,13 @@ from mongo.client import Connection, aggregated
 from mongo.collections import CURRENT, OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, as_text, turn_record
+from mongo.facts import MongoFacts
 from mongo.resting import Resting
 from mongo.superseding import Superseding
 from mongo.taking_in import TakingIn
 from mongo.turn_reads import OLDEST_FIRST, RECORD, TurnReads
 from stores.contract import Rest
+from stores.facts import forget_superseded
 from stores.rules import (
     is_end_of,
     require_end,
@@ -37,8 +39,11 @@ LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
 class MongoTurns(TurnReads):
     """``stores.contract.TurnStore``, and the archive's reads."""
 
-    def __init__(self, connection: Connection, conversations: MongoConversations) -> None:
+    def __init__(
+        self, connection: Connection, conversations: MongoConversations, facts: MongoFacts
+    ) -> None:
         super().__init__(connection)
+        self._facts = facts
         self._superseding = Superseding(connection, conversations, self)
         self._inserts = TurnInserts(connection)
         self._resting = Resting()
@@ -97,7 +102,9 @@ class MongoTurns(TurnReads):
 
     async def supersede(self, turn: Turn) -> list[Turn]:
         require_rewriting(turn)
-        return await self._superseding.supersede(turn)
+        superseded = await self._superseding.supersede(turn)
+        await forget_superseded(self._facts, turn)
+        return superseded
 
     async def remove(self, turn: Turn) -> None:
         async with self._connection.operation() as collections:

@@ -61,6 +61,7 @@ class SpooledStore:
         self.turns = SpooledTurns(self._lodgings)
         # Nothing of these is spooled: while the permanent store is away it says so itself.
         self.attachments = permanent.attachments
+        self.facts = permanent.facts
         self._drain = Drain(
             self._file,
             permanent,

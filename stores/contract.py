@@ -28,6 +28,7 @@ from memory.records import (
     TurnStatus,
 )
 from stores.attachments import AttachmentStore
+from stores.facts import FactStore
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +101,8 @@ class ConversationStore(Protocol):
         ...
 
     async def purge(self, conversation_id: str) -> None:
-        """Remove a deleted conversation's turns and attachments for good; its tombstone notes that
-        it is done."""
+        """Remove a deleted conversation's turns and attachments for good, and what is remembered of
+        its user from there alone; its tombstone notes that it is done."""
         ...
 
     async def unpurged(self, limit: int) -> Sequence[str]:
@@ -182,7 +183,8 @@ class TurnStore(Protocol):
         What it supersedes is marked: closed, and stopped where it had not ended. Then the
         conversation's record follows, unless it has this revision or a later one: revision,
         counters of what is current, and without its summary where that covers what was rewritten.
-        What an earlier rewriting turn has left to be marked is marked as well.
+        What an earlier rewriting turn has left to be marked is marked as well. Last, what is
+        remembered of the user from what was rewritten alone is forgotten.
 
         Gives all that this turn superseded, ascending by number. Harmless when repeated, by
         whomever, and gives the same. Raises ``NotFound`` when the conversation has been deleted.
@@ -276,6 +278,9 @@ class Store(Archive, Protocol):
 
     @property
     def turns(self) -> TurnStore: ...
+
+    @property
+    def facts(self) -> FactStore: ...
 
     @property
     def attachments(self) -> AttachmentStore: ...

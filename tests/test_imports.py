@@ -14,11 +14,11 @@ PROGRAM = ("main", "serving")
 PACKAGES = ("server", "agent", "memory", "mongo", "embedded", "stores", "redislink", "spool")
 
 # What the stores may know of memory: the records. How memory works is none of their business.
-RECORDS = ("memory.records", "memory.errors", "memory.archive")
+RECORDS = ("memory.records", "memory.errors", "memory.archive", "memory.facts")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": ("serving", "server"),
     "serving": PACKAGES,
-    "server": ("server", "agent", "memory", "redislink", "stores.contract"),
+    "server": ("server", "agent", "memory", "redislink", "stores.contract", "stores.facts"),
     "agent": ("agent", "memory"),
     "memory": ("memory", "redislink"),
     "redislink": ("redislink",),

@@ -106,5 +106,6 @@ class _TracedStore(_Traced):
         self.conversations: ConversationStore = traced(
             store.conversations, "store.conversations", traces
         )
+        self.facts = traced(store.facts, "store.facts", traces)
         self.attachments = traced(store.attachments, "store.attachments", traces)
         self.turns = cast("TurnStore", _TracedTurns(store.turns, "store.turns", traces))

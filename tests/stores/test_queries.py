@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from embedded import attachments, conversations, statements
+from embedded import attachments, conversations, facts, statements
 from embedded.store import EmbeddedStore
 from memory.errors import DuplicateNumber
 from memory.records import Attachment
@@ -38,7 +38,7 @@ from tests.support.mongod import Mongod
 
 SQL = {
     f"{module.__name__}.{name}": text
-    for module in (attachments, conversations, statements)
+    for module in (attachments, conversations, facts, statements)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 }
@@ -70,6 +70,13 @@ def test_every_statement_of_the_embedded_store_uses_an_index(
 
 async def used(store: Store) -> None:
     """Every method once, among conversations that are none of its business."""
+    for user_id in (*(f"user-{i}" for i in range(40)), USER):
+        nobody = await store.facts.of(user_id)
+        known = nobody.read_upto("some", 1)
+        await store.facts.keep(user_id, known, over="")
+        await store.facts.keep(user_id, nobody.read_upto("some", 2), over="")
+        await store.facts.keep(user_id, known.read_upto("some", 3), over=known.stamp)
+    await store.facts.forget("user-7")
     for i in range(40):
         await an_exchange(store, f"other-{i}", 1)
         await a_conversation(store, f"user-{i}")

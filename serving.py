@@ -223,6 +223,7 @@ def make_agent(settings: Settings, memory: RedisConversationMemory, traces: Trac
         context_token_budget=settings.context_token_budget,
         summary_every_turns=settings.summary_every_turns,
         idle_timeout=settings.turn_idle_timeout_seconds,
+        titles=settings.titles,
         traces=traces,
     )
 

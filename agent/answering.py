@@ -46,6 +46,23 @@ class AnswerChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens used (LangChain's ``usage_metadata``), where the provider tells; once, at the end."""
 
 
+class Untitled(Protocol):
+    """A conversation after its first answer, whose title is the automatic one."""
+
+    conversation_id: str
+    question: str
+    answer: str
+
+    async def is_wanted(self) -> bool:
+        """Whether nobody has given it another title meanwhile: then there is one to be made. Raises
+        memory's ``Unavailable``."""
+        ...
+
+    async def take(self, title: str) -> None:
+        """Keeps this title, unless it has got another one. Raises memory's ``Unavailable``."""
+        ...
+
+
 class Agent(Protocol):
     def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
         """Stream the answer. Raises ``AnswerFailed`` (what was yielded before it stays said), and
@@ -56,6 +73,11 @@ class Agent(Protocol):
     def turn_ended(self, conversation_id: str, user_id: str) -> None:
         """A turn's end is in store and memory: whatever the agent does in the background (the
         rolling summary) may start. Returns at once."""
+        ...
+
+    def first_answered(self, untitled: Untitled) -> None:
+        """A conversation's first answer is in store and memory: an agent that can make a title
+        starts to, in the background. Returns at once."""
         ...
 
     @property

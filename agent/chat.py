@@ -6,13 +6,14 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from agent.answering import AnswerChunk, AnswerRequest
+from agent.answering import AnswerChunk, AnswerRequest, Untitled
 from agent.errors import AnswerFailed
 from agent.memory_port import ConversationMemory
 from agent.models import Model
 from agent.prompt import build_prompt
 from agent.streaming import Patience, stream_answer
 from agent.summary import Summariser
+from agent.titles import Titles
 from agent.tokens import TokenCounter
 from agent.tracing import NO_TRACES, Traces
 from memory.records import Position, Transcript
@@ -33,11 +34,14 @@ class ChatAgent:
         context_token_budget: int,
         summary_every_turns: int,
         idle_timeout: float,
+        titles: bool = False,
         retry_within: float = Patience().retry_within,
         traces: Traces = NO_TRACES,
     ) -> None:
         """``idle_timeout`` and ``retry_within`` in seconds. 0 means: no limit of the context, no
         summary, no idle time-out.
+
+        ``titles``: whether to make them; the offline demo model makes none.
 
         Takes over ``model``: ``close`` closes it.
         """
@@ -57,6 +61,9 @@ class ChatAgent:
             traces=traces,
         )
         self._traces = traces
+        self._titles: Titles | None = None
+        if titles and not model.is_demo:
+            self._titles = Titles(model.chat, patience=self._patience, traces=traces)
         self._due: dict[str, Position] = {}
         self._state = "not asked yet"
 
@@ -98,7 +105,13 @@ class ChatAgent:
         if at_least is not None:
             self._summariser.start(conversation_id, at_least)
 
+    def first_answered(self, untitled: Untitled) -> None:
+        if self._titles is not None:
+            self._titles.start(untitled)
+
     async def close(self) -> None:
+        if self._titles is not None:
+            await self._titles.close()
         await self._summariser.close()
         await self._model.close()
 

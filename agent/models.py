@@ -37,6 +37,8 @@ class Model:
     """Which model, and where; without passwords."""
     close: Callable[[], Awaitable[None]]
     """Closes the connections to the provider, and with them every running stream."""
+    is_demo: bool = False
+    """It answers without a provider, and has nothing to say of what it is asked."""
 
     @property
     def name(self) -> str:
@@ -70,6 +72,7 @@ def demo_model() -> Model:
         chat=DemoChatModel(),
         description="offline demo model (set OPENAI_API_KEY for a real one)",
         close=_nothing_to_close,
+        is_demo=True,
     )
 
 

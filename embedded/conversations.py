@@ -36,6 +36,9 @@ CREATE = """
 RENAME = """
     UPDATE conversations SET title = :title WHERE id = :id AND user = :user AND deleted = 0
 """
+RETITLE = """
+    UPDATE conversations SET title = :title WHERE id = :id AND title = :was AND deleted = 0
+"""
 TOUCH = """
     UPDATE conversations
     SET turn = CASE revision WHEN :revision THEN max(turn, :place) ELSE turn END,
@@ -138,6 +141,13 @@ class EmbeddedConversations:
         require_text(conversation_id, user_id, title)
         parameters = {"id": conversation_id, "user": user_id, "title": title}
         return await self._changed(RENAME, parameters)
+
+    async def retitle(self, conversation_id: str, *, was: str, title: str) -> Conversation | None:
+        require_text(conversation_id, was, title)
+        try:
+            return await self._changed(RETITLE, {"id": conversation_id, "was": was, "title": title})
+        except NotFound:
+            return None
 
     async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
         require_text(turn.conversation_id, title)

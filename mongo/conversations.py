@@ -90,6 +90,16 @@ class MongoConversations:
             )
         return conversation_record(_present(found))
 
+    async def retitle(self, conversation_id: str, *, was: str, title: str) -> Conversation | None:
+        require_text(title)
+        async with self._connection.operation() as collections:
+            found = await collections.conversations.find_one_and_update(
+                {"_id": conversation_id, "title": was, **ALIVE},
+                {"$set": {"title": title}},
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if found is None else conversation_record(found)
+
     async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
         require_text(title)
         is_of_its_revision = {"$eq": ["$revision", turn.revision]}

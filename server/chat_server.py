@@ -15,7 +15,7 @@ from aiohttp import web
 
 from agent.answering import Agent
 from memory.records import Message, Position, Transcript
-from server.calls.conversations import ConversationCalls
+from server.calls.conversations import ConversationCalls, told
 from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
@@ -49,6 +49,7 @@ from server.turns.answering import Answering
 from server.turns.leases import Leases
 from server.turns.rewriting import Rewriting
 from server.turns.slot import Slot
+from server.turns.titles import Titling
 from server.workers.port import CannotListen
 from stores.contract import Store
 
@@ -147,6 +148,11 @@ class ChatServer:
             server=slot.owner,
             said=lambda turn_id: self.answering.said(turn_id),
         )
+        titling = Titling(
+            conversations=store.conversations,
+            agent=agent,
+            tell=lambda conversation: told(self.connections, "conversation:updated", conversation),
+        )
         self.answering: Answering = Answering(
             conversations=store.conversations,
             turns=store.turns,
@@ -158,6 +164,7 @@ class ChatServer:
             lease_ms=int(lease_seconds * 1000),
             max_running=limits.running_turns,
             max_attempts=limits.turn_attempts,
+            first_answered=titling.first_answered,
             traces=traces,
             max_waiting_per_user=limits.queued_turns_per_user,
         )

@@ -137,6 +137,7 @@ class Settings(BaseSettings):
         None, repr=False, description="http:// or https://, such as https://api.openai.com/v1"
     )
     openai_model: str = Field("gpt-4.1-mini", description="a model's name")
+    titles: bool = Field(True, description="true or false")
     system_prompt: str = Field(SYSTEM_PROMPT, repr=False, description="some text")
 
     auth_jwt_secret: SecretStr | None = Field(None, description="some secret text")

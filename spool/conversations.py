@@ -124,6 +124,15 @@ class SpooledConversations:
 
         return await self._lodgings.only_there(conversation_id, there)
 
+    async def retitle(self, conversation_id: str, *, was: str, title: str) -> Conversation | None:
+        async def there() -> Conversation | None:
+            conversation = await self._there.retitle(conversation_id, was=was, title=title)
+            if conversation is not None:
+                self._cards.note(conversation)
+            return conversation
+
+        return await self._lodgings.only_there(conversation_id, there)
+
     async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
         async def there() -> Conversation:
             conversation = await self._there.touch(turn, title=title)

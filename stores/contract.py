@@ -80,6 +80,11 @@ class ConversationStore(Protocol):
         """Raises ``NotFound``. Leaves ``updated_at`` alone: a new title is no activity."""
         ...
 
+    async def retitle(self, conversation_id: str, *, was: str, title: str) -> Conversation | None:
+        """``rename`` on nobody's behalf: only while the title is what it ``was``. None where it is
+        another one by now, and where the conversation is gone."""
+        ...
+
     async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
         """Note that ``turn`` was accepted: the time, and the place of the last question, only ever
         rise. The place does so only while the conversation has the turn's revision: at a later one

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -66,6 +66,10 @@ class Memory(Protocol):
     ) -> None: ...
 
 
+def _nothing(turn: Turn) -> None:
+    """Of a first answer nothing follows."""
+
+
 class Answering:
     """Owner of the runs. ``owner`` is this server's name in leases; times are in milliseconds."""
 
@@ -83,12 +87,16 @@ class Answering:
         max_running: int,
         max_attempts: int,
         max_waiting_per_user: int = 0,
+        first_answered: Callable[[Turn], None] = _nothing,
         traces: Traces | None = None,
     ) -> None:
+        """``first_answered`` is called with a conversation's first turn that has an answer, once it
+        is concluded. It must not wait."""
         self.owner = owner
         self.lease_ms = lease_ms
         self.draining = False
         self.counts = TurnCounts()
+        self._first_answered = first_answered
         self._traces = traces or Traces()
         self._conversations = conversations
         self._turns = turns
@@ -257,6 +265,8 @@ class Answering:
                 return
         if answer is not None:
             self._agent.turn_ended(turn.conversation_id, turn.user_id)
+            if turn.answers == 1:
+                self._first_answered(turn)
         await self.advance(turn.conversation_id)
 
     async def advance(self, conversation_id: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.answering import AnswerChunk, AnswerRequest
+from agent.answering import AnswerChunk, AnswerRequest, Untitled
 from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
 from memory.records import Message, Position, Transcript, Turn
@@ -61,6 +61,9 @@ class ScriptedAgent:
             self._now -= 1
 
     def turn_ended(self, conversation_id: str, user_id: str) -> None:
+        pass
+
+    def first_answered(self, untitled: Untitled) -> None:
         pass
 
     async def close(self) -> None:

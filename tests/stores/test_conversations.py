@@ -218,3 +218,20 @@ async def test_a_purge_removes_more_turns_than_one_step_takes(store: Store) -> N
     assert await store.turns.before(conversation_id, None, 2_000) == []
     assert await store.turns.by_message(USER, turns[500].question.message_id) is None
     assert await store.conversations.unpurged(10) == []
+
+
+async def test_a_title_made_for_a_conversation_only_replaces_the_one_it_was_made_for(
+    any_store: Store,
+) -> None:
+    conversation_id = await a_conversation(any_store)
+    await any_store.conversations.rename(conversation_id, USER, "hello")
+    retitle = any_store.conversations.retitle
+    assert await retitle(conversation_id, was="hallo", title="Greetings") is None
+    retitled = await retitle(conversation_id, was="hello", title="Greetings")
+    assert retitled == await any_store.conversations.get(conversation_id, USER)
+    assert (retitled.title, retitled.updated_at) == ("Greetings", 1_000)
+    assert await retitle(conversation_id, was="hello", title="Again") is None
+    assert await retitle("nowhere", was="", title="Again") is None
+    await any_store.conversations.delete(conversation_id, USER)
+    assert await retitle(conversation_id, was="Greetings", title="Again") is None
+    assert await retitle(conversation_id, was="", title="Again") is None

@@ -45,6 +45,8 @@ class App:
             "DATA_DIR": str(data_dir),
             # Nobody listens on port 1: no Redis, unless the test gives one.
             "REDIS_URL": "redis://127.0.0.1:1/0",
+            # Each is a request more to the provider, which most who count those don't expect.
+            "TITLES": "false",
             **settings,
         }
         self.process: subprocess.Popen[bytes] | Forked | None = None

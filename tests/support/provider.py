@@ -6,8 +6,9 @@
     provider.respond = lambda body: Script(["Hel", "lo"], cut_after=1)
     await provider.stop()
 
-By default it answers ``echo: <the last user message>``, and ``summary of <n> messages`` to the
-summariser, so that a test sees in ``requests`` what the model was given.
+By default it answers ``echo: <the last user message>``, ``summary of <n> messages`` to the
+summariser and ``About <the question>`` to who asks for a title, so that a test sees in ``requests``
+what the model was given.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.wording import SUMMARISER_INSTRUCTIONS, fenced
+from agent.wording import SUMMARISER_INSTRUCTIONS, TITLE_INSTRUCTIONS, fenced
 
 Body = dict[str, Any]
 
@@ -80,11 +81,24 @@ class Request:
     def is_summary(self) -> bool:
         return is_summary(self.body)
 
+    @property
+    def is_title(self) -> bool:
+        return is_title(self.body)
+
 
 def is_summary(body: Body) -> bool:
     """Whether it is the summariser who asks."""
+    return _is_told(body, SUMMARISER_INSTRUCTIONS)
+
+
+def is_title(body: Body) -> bool:
+    """Whether a title is asked for."""
+    return _is_told(body, TITLE_INSTRUCTIONS)
+
+
+def _is_told(body: Body, instructions: str) -> bool:
     first = body["messages"][0]
-    return first["role"] == "system" and first["content"].startswith(SUMMARISER_INSTRUCTIONS)
+    return bool(first["role"] == "system" and first["content"].startswith(instructions))
 
 
 def echo(body: Body) -> Script:
@@ -92,6 +106,8 @@ def echo(body: Body) -> Script:
     if is_summary(body):
         said = [text for tag, text in fenced(last) if tag != "notes"]
         return Script([f"summary of {len(said)} messages"])
+    if is_title(body):
+        return Script([f"About {fenced(last)[0][1]}"])
     return Script(re.findall(r"\s*\S+|\s+$", f"echo: {last}"))
 
 
@@ -112,12 +128,16 @@ class Provider:
 
     @property
     def chats(self) -> list[Request]:
-        """The requests that are not the summariser's."""
-        return [request for request in self.requests if not request.is_summary]
+        """The requests for answers."""
+        return [each for each in self.requests if not each.is_summary and not each.is_title]
 
     @property
     def summaries(self) -> list[Request]:
         return [request for request in self.requests if request.is_summary]
+
+    @property
+    def titles(self) -> list[Request]:
+        return [request for request in self.requests if request.is_title]
 
     async def start(self) -> None:
         """On a free port; after ``stop`` on the same one again."""

@@ -8,6 +8,7 @@ from embedded import attachments
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.facts import EmbeddedFacts
 from embedded.rows import as_json, conversation_record, position_record, standing_record
+from embedded.words import forget_words
 from memory.errors import NotFound
 from memory.records import Conversation, Position, Summary, Turn
 from stores.facts import forget_conversation
@@ -27,6 +28,10 @@ BEFORE = """
     SELECT * FROM conversations
     WHERE user = :user AND deleted = 0 AND (updated_at, id) < (:at, :id)
     ORDER BY updated_at DESC, id DESC LIMIT :limit
+"""
+ALIVE = """
+    SELECT * FROM conversations
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND user = :user AND deleted = 0
 """
 CREATE = """
     INSERT INTO conversations (id, user, title, created_at, updated_at, digest)
@@ -190,6 +195,7 @@ class EmbeddedConversations:
             await forget_conversation(self._facts, found["user"], conversation_id)
         while not await self._database.write(work):
             pass
+        await forget_words(self._database)
         await self._database.empty_log()
 
     async def unpurged(self, limit: int) -> Sequence[str]:

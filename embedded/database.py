@@ -13,6 +13,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -63,15 +64,29 @@ class Transaction:
         return found[0] if found else None
 
 
+@dataclass(frozen=True)
+class Also:
+    """What follows from the schema's tables: made where it is missing, and then filled."""
+
+    is_there: str
+    schema: tuple[str, ...]
+    fill: tuple[str, ...]
+
+
 Work: TypeAlias = Callable[[Transaction], Awaitable[Any]]
 
 
 class Database:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, also: Also | None = None) -> None:
+        """``also`` has what is to be there beside the schema."""
         self.path = path
+        self.also = also
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
+        # What takes its time has a connection of its own, so that no message waits for a search.
+        self._searcher: aiosqlite.Connection | None = None
         self._writing = asyncio.Lock()
+        self._searching = asyncio.Lock()
         self._group: GroupCommit[Work, Any] = GroupCommit(
             self._commit,
             most_together=MOST_TOGETHER,
@@ -90,20 +105,22 @@ class Database:
             writer = await self._connect()
             try:
                 await self._prepare(writer)
-                reader = await self._connect()
+                reader, searcher = await self._connect(), await self._connect()
             except BaseException:
                 await writer.close()
                 raise
-            await reader.execute("PRAGMA query_only = 1")
-        self._writer, self._reader = writer, reader
+            for each in (reader, searcher):
+                await each.execute("PRAGMA query_only = 1")
+        self._writer, self._reader, self._searcher = writer, reader, searcher
 
     async def close(self) -> None:
         """Waits for the writes under way."""
         await self._group.close()
         reader, self._reader = self._reader, None
+        searcher, self._searcher = self._searcher, None
         writer, self._writer = self._writer, None
         # The writer last: whoever closes last folds the log into the file.
-        for connection in (reader, writer):
+        for connection in (searcher, reader, writer):
             if connection is not None:
                 await connection.close()
 
@@ -117,6 +134,18 @@ class Database:
     async def row(self, sql: str, parameters: Parameters) -> sqlite3.Row | None:
         found = await self.rows(sql, parameters)
         return found[0] if found else None
+
+    async def searched_rows(self, sql: str, parameters: Parameters) -> list[sqlite3.Row]:
+        """``rows``, for what may take long: it is broken off when its caller leaves."""
+        if self._searcher is None:
+            raise Unavailable(f"{self.path} is not open.")
+        async with self._searching:
+            with sqlite_errors_wrapped(self.path):
+                try:
+                    return list(await self._searcher.execute_fetchall(sql, parameters))
+                except asyncio.CancelledError:
+                    await self._searcher.interrupt()
+                    raise
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Do ``work`` in a transaction, together with whatever else waits; synced when it returns.
@@ -171,6 +200,11 @@ class Database:
         steps = [MIGRATIONS[each] for each in range(version or VERSION, VERSION)]
         for statement in (*chain(*steps), *SCHEMA):
             await writer.execute(statement)
+        if self.also is not None:
+            is_there = await writer.execute_fetchall(self.also.is_there)
+            fill = () if is_there else self.also.fill
+            for statement in (*self.also.schema, *fill):
+                await writer.execute(statement)
         await writer.execute(f"PRAGMA user_version = {VERSION}")
         await writer.execute("COMMIT")
 

@@ -9,7 +9,9 @@ from embedded.attachments import EmbeddedAttachments
 from embedded.conversations import EmbeddedConversations
 from embedded.database import Database, Transaction, now
 from embedded.facts import EmbeddedFacts
+from embedded.search import EmbeddedSearch
 from embedded.turns import EmbeddedTurns
+from embedded.words import WORDS
 from memory.records import Transcript
 from stores.turn_archive import TurnArchive
 
@@ -25,12 +27,14 @@ PROBE = """
 class EmbeddedStore(TurnArchive):
     """``stores.contract.Store`` in an SQLite file, which several processes may share."""
 
-    def __init__(self, path: Path) -> None:
-        self._database = Database(path)
+    def __init__(self, path: Path, *, searched: bool = True) -> None:
+        """``searched``: whether anybody will ask ``search``, which an index is kept for."""
+        self._database = Database(path, also=WORDS if searched else None)
         self.facts = EmbeddedFacts(self._database)
         self.conversations = EmbeddedConversations(self._database, self.facts)
         self.turns = EmbeddedTurns(self._database, self.facts)
         self.attachments = EmbeddedAttachments(self._database)
+        self.search = EmbeddedSearch(self._database)
         super().__init__(self.conversations, self.turns)
 
     @property

@@ -161,6 +161,24 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         return self.position.turn + self.position.answers
 
 
+class Spot(msgspec.Struct, frozen=True):
+    """Where a message stands."""
+
+    conversation_id: str
+    seq: int
+
+
+class Hit(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that a search came to."""
+
+    conversation: Conversation
+    message: Message
+    is_found: bool = True
+    """False where it only stands beside one that is."""
+    at: int = 0
+    """Where in its text what was looked for begins to stand thickest."""
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     content: str

@@ -174,9 +174,14 @@ def _is_pymongo(client: Any) -> bool:
 
 
 async def aggregated(
-    collection: AsyncCollection[Document], pipeline: Sequence[Document]
+    collection: AsyncCollection[Document],
+    pipeline: Sequence[Document],
+    *,
+    most_ms: int | None = None,
 ) -> list[Document]:
-    cursor: Any = collection.aggregate(pipeline)
+    """MongoDB gives up after ``most_ms``."""
+    options: dict[str, Any] = {} if most_ms is None else {"maxTimeMS": most_ms}
+    cursor: Any = collection.aggregate(pipeline, **options)
     if inspect.isawaitable(cursor):  # PyMongo's; Motor gives the cursor at once
         cursor = await cursor
     documents: list[Document] = await cursor.to_list()

@@ -22,6 +22,7 @@ turns                                                   one document a turn
     owner, lease_until                                  a date by the store's own clock
     answer {…, usage: JSON text}, error {…}, answers    once it has ended
     context (JSON text)                                 what the model was given
+    vectors {model, question, answer, at}               what an embedding model made of its texts
 
 attachments                                             one document a picture
     _id, conversation, user, key, at                    key is that of the call it came with
@@ -47,7 +48,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -61,6 +62,7 @@ SUPERSEDED: Document = {"superseded": True}
 
 MESSAGE_INDEX = "one_turn_a_message"
 NUMBER_INDEX = "one_turn_a_number"
+WORDS_INDEX = "words"
 NUMBER_EVER_INDEX = "one_turn_a_number_ever"
 RUNNING_INDEX = "one_running"
 
@@ -117,6 +119,26 @@ TURN_INDEXES = [
     ),
     IndexModel([("lease_until", ASCENDING)], name="leases", partialFilterExpression=OPEN),
     IndexModel([("owner", ASCENDING)], name="owners", partialFilterExpression=OPEN),
+    # Full text, of one user; whether a turn is of one conversation stands in the index as well. Its
+    # words are stemmed as English ones, which does others little harm. The override is a field that
+    # no turn has: by default it is "language", which something in a turn may come to be called.
+    IndexModel(
+        [
+            ("user", ASCENDING),
+            ("question.content", TEXT),
+            ("answer.content", TEXT),
+            ("conversation", ASCENDING),
+        ],
+        name=WORDS_INDEX,
+        default_language="english",
+        language_override="words_language",
+        partialFilterExpression=CURRENT,
+    ),
+    IndexModel(
+        [("user", ASCENDING), ("vectors.model", ASCENDING), ("vectors.at", DESCENDING)],
+        name="vectors",
+        partialFilterExpression={"vectors.at": {"$exists": True}},
+    ),
     # What a purge finds: superseded turns too, which the partial indexes leave out. Older servers
     # refuse two indexes on the same field alone, hence the second.
     IndexModel([("conversation", ASCENDING), ("created_at", ASCENDING)], name="of_a_conversation"),

@@ -14,6 +14,7 @@ from mongo.breaker import Told
 from mongo.client import DEFAULT_DRIVER, Connection, DriverFactory, hosts_of
 from mongo.conversations import MongoConversations
 from mongo.facts import MongoFacts
+from mongo.search import MongoSearch
 from mongo.turns import MongoTurns
 from stores.turn_archive import TurnArchive
 
@@ -42,6 +43,7 @@ class MongoStore(TurnArchive):
         self.conversations = MongoConversations(self._connection, self.facts)
         self.turns = MongoTurns(self._connection, self.conversations, self.facts)
         self.attachments = MongoAttachments(self._connection)
+        self.search = MongoSearch(self._connection)
         super().__init__(self.conversations, self.turns)
         hosts = hosts_of(uri)
         self._description = f"MongoDB{f' at {hosts}' if hosts else ''}, database {database}"

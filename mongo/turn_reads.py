@@ -23,7 +23,7 @@ OLDEST_FIRST: Order = [("n", ASCENDING)]
 BACKWARD: Order = [("place", DESCENDING), ("n", DESCENDING)]
 FORWARD: Order = [("place", ASCENDING), ("n", ASCENDING)]
 
-RECORD: Document = {"context": 0}
+RECORD: Document = {"context": 0, "vectors": 0}
 """What a turn's record is made of: all but what is asked for by itself alone."""
 
 UNPLACED: Document = {"place": {"$exists": False}}

@@ -116,7 +116,7 @@ class Lodging(msgspec.Struct, kw_only=True):
 
 class SpoolFile(EmbeddedStore):
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder / NAME)
+        super().__init__(folder / NAME, searched=False)
         self.left: set[str] = set()
         """What was let go and is still in the file, because that could not be written."""
 

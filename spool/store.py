@@ -23,6 +23,7 @@ from spool.orphans import Orphans
 from spool.permanent import Permanent
 from spool.turns import RETURN_SECONDS, SpooledTurns
 from stores.contract import Drained
+from stores.search import SearchStore
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,11 @@ class SpooledStore:
     def look_in(self, hot: Hot) -> None:
         """``hot`` gives what memory has of a conversation, without asking this store."""
         self._lodgings.hot = hot
+
+    @property
+    def search(self) -> SearchStore:
+        """What is only in the spool is not found yet."""
+        return self._permanent.search
 
     @property
     def away(self) -> bool:

@@ -29,6 +29,7 @@ from memory.records import (
 )
 from stores.attachments import AttachmentStore
 from stores.facts import FactStore
+from stores.search import SearchStore
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,6 +290,9 @@ class Store(Archive, Protocol):
 
     @property
     def attachments(self) -> AttachmentStore: ...
+
+    @property
+    def search(self) -> SearchStore: ...
 
     @property
     def description(self) -> str:

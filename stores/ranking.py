@@ -1,0 +1,175 @@
+"""What is told first of what was found: the one order for both stores. No I/O.
+
+Measured on long dialogues (docs/benchmarks.md): a message is worth what its own words say (BM25),
+and half of what its neighbours' do, since an answer is often found by the words of its question.
+With an order by meaning beside it, the two are joined by their ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from memory.records import Message, Spot, Turn, current, messages_of
+from stores.words import Wanted, places_of, terms_of
+
+# A turn's place in its conversation.
+Place = tuple[str, int]
+
+# So many turns are read and ranked; with those beside them some three times as many.
+CORES = 60
+
+# How a word's weight in a message rises with its count, and falls with the message's length.
+K1 = 1.2
+B = 0.4
+
+# What a message is worth by those one and two beside it.
+NEIGHBOURS = ((1, 0.5), (2, 0.25))
+
+# Joining two orders by their ranks: the higher, the less the first few matter.
+RANK_OFFSET = 60
+
+# Of the order by meaning, which never ends, so many count as found by it.
+MEANT = 20
+
+
+class Match(msgspec.Struct, frozen=True):
+    """A database says that a turn has a word."""
+
+    term: int
+    """Which one, by its place in ``Wanted.terms``."""
+    conversation_id: str
+    place: int
+
+
+class Ranked(msgspec.Struct, frozen=True):
+    message: Message
+    conversation_id: str
+    is_found: bool
+    """Itself, not only beside one that is."""
+    at: int
+    """Where in its text what was looked for begins to stand thickest."""
+
+
+def cores(
+    matches: Iterable[Match], near: Sequence[Spot], counts: Mapping[int, int], turns: int
+) -> list[Place]:
+    """The turns that promise most, by which words they and those beside them have.
+
+    ``counts`` has how many turns have a term, ``turns`` how many there are.
+    """
+    worth: defaultdict[Place, float] = defaultdict(float)
+    for term, conversation_id, place in {(m.term, m.conversation_id, m.place) for m in matches}:
+        worth[conversation_id, place] += _rarity(counts[term], turns)
+    summed: defaultdict[Place, float] = defaultdict(float)
+    for (conversation_id, place), value in worth.items():
+        summed[conversation_id, place] += value
+        for beside in (place - 1, place + 1):
+            summed[conversation_id, beside] += value / 2
+    chosen = sorted(summed, key=lambda each: (-summed[each], -each[1]))[:CORES]
+    meant = dict.fromkeys((spot.conversation_id, (spot.seq + 1) // 2) for spot in near)
+    return list(dict.fromkeys([*chosen, *list(meant)[:CORES]]))
+
+
+def ranked(
+    turns: Iterable[Turn],
+    wanted: Wanted,
+    near: Sequence[Spot],
+    counts: Mapping[int, int],
+    total: int,
+) -> list[Ranked]:
+    """The messages of these turns that are worth something, best first. Of those with the very same
+    text only the latest, where the best of them would stand."""
+    texts = [
+        (conversation_id, message, terms_of(_text(message)))
+        for conversation_id, messages in _conversations(turns)
+        for message in messages
+    ]
+    rarity: dict[str, float] = {}
+    for index, term in enumerate(wanted.terms):
+        rarity[term] = max(rarity.get(term, 0.0), _rarity(counts.get(index, 0), total))
+    average = sum(len(terms) for _, _, terms in texts) / len(texts) if texts else 1
+    own = [_worth(terms, rarity, average or 1) for _, _, terms in texts]
+    worth = [own[i] + _by_neighbours(texts, own, i) for i in range(len(texts))]
+    by_words = sorted(
+        (i for i, value in enumerate(worth) if value > 0),
+        key=lambda i: (-worth[i], -texts[i][1].created_at),
+    )
+    meant = {(spot.conversation_id, spot.seq): rank for rank, spot in enumerate(near)}
+    joined: defaultdict[int, float] = defaultdict(float)
+    for rank, i in enumerate(by_words):
+        joined[i] += 1 / (RANK_OFFSET + 1 + rank)
+    found = {i for i, value in enumerate(own) if value > 0}
+    for i, (conversation_id, message, _) in enumerate(texts):
+        meaning = meant.get((conversation_id, message.seq or 0))
+        if meaning is not None:
+            joined[i] += 1 / (RANK_OFFSET + 1 + meaning)
+            if meaning < MEANT:
+                found.add(i)
+    order = sorted(joined, key=lambda i: (-joined[i], -texts[i][1].created_at))
+    latest: dict[tuple[str, str, str], int] = {}
+    for i in order:
+        conversation_id, message, _ = texts[i]
+        said = (conversation_id, message.type, _text(message))
+        latest[said] = max(latest.get(said, i), i)
+    asked = frozenset(rarity)
+    return [
+        Ranked(texts[i][1], conversation_id, i in found, thickest(text, asked))
+        for (conversation_id, _, text), i in latest.items()
+        if text
+    ]
+
+
+def thickest(text: str, wanted: frozenset[str], width: int = 160) -> int:
+    """Where the ``width`` characters begin that have most of the wanted terms."""
+    places = places_of(text, wanted)
+    best, at = 0, 0
+    for i, (start, _) in enumerate(places):
+        here = {term for offset, term in places[i : i + width] if offset < start + width}
+        if len(here) > best:
+            best, at = len(here), start
+    return at
+
+
+def _conversations(turns: Iterable[Turn]) -> list[tuple[str, list[Message]]]:
+    """Of each conversation the messages in their order; what a later turn has taken the place of is
+    left out."""
+    by_conversation: defaultdict[str, list[Turn]] = defaultdict(list)
+    for turn in turns:
+        by_conversation[turn.conversation_id].append(turn)
+    return [
+        (conversation_id, [message for turn in current(some) for message in messages_of(turn)])
+        for conversation_id, some in by_conversation.items()
+    ]
+
+
+def _rarity(count: int, total: int) -> float:
+    return math.log(1 + (max(total - count, 0) + 0.5) / (count + 0.5))
+
+
+def _worth(terms: list[str], rarity: Mapping[str, float], average: float) -> float:
+    counts = Counter(term for term in terms if term in rarity)
+    if not counts:
+        return 0.0
+    length = K1 * (1 - B + B * len(terms) / average)
+    return sum(rarity[term] * n * (K1 + 1) / (n + length) for term, n in counts.items())
+
+
+def _by_neighbours(
+    texts: Sequence[tuple[str, Message, list[str]]], own: Sequence[float], i: int
+) -> float:
+    conversation_id, message, _ = texts[i]
+    value = 0.0
+    for distance, share in NEIGHBOURS:
+        for j in (i - distance, i + distance):
+            if 0 <= j < len(texts) and texts[j][0] == conversation_id:
+                apart = abs((texts[j][1].seq or 0) - (message.seq or 0))
+                value += share * own[j] if apart <= distance + 1 else 0.0
+    return value
+
+
+def _text(message: Message) -> str:
+    return message.content if isinstance(message.content, str) else ""

@@ -25,6 +25,7 @@ from memory.errors import RememberingError
 from mongo.store import MongoStore
 from server import __version__
 from server.chat_server import ChatServer
+from server.choices import Choices
 from server.identity.check import load_check
 from server.identity.guest_secrets import GuestSecrets
 from server.identity.identity import Identity
@@ -187,7 +188,14 @@ def make_server(
         page=PAGE,
         worker=worker,
         traces=traces,
+        choices=make_choices(settings),
     )
+
+
+def make_choices(settings: Settings) -> Choices:
+    # The default is worth a name only where there is another to choose.
+    models = dict.fromkeys((settings.openai_model, *settings.models) if settings.models else ())
+    return Choices(models=tuple(models), system_prompts=tuple(settings.system_prompts))
 
 
 def make_limits(settings: Settings) -> Limits:
@@ -215,11 +223,13 @@ def make_agent(settings: Settings, memory: RedisConversationMemory, traces: Trac
         base_url=settings.openai_base_url,
         model_name=settings.openai_model,
         idle_timeout=settings.turn_idle_timeout_seconds,
+        others=settings.models,
     )
     return ChatAgent(
         memory,
         model,
         system_prompt=settings.system_prompt,
+        system_prompts=settings.system_prompts,
         context_token_budget=settings.context_token_budget,
         summary_every_turns=settings.summary_every_turns,
         idle_timeout=settings.turn_idle_timeout_seconds,

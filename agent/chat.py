@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from types import MappingProxyType
 
 from agent.answering import AnswerChunk, AnswerRequest, Untitled
+from agent.choosing import Choosing
 from agent.errors import AnswerFailed
 from agent.memory_port import ConversationMemory
 from agent.models import Model
@@ -21,6 +23,8 @@ from memory.records import Position, Transcript
 # Conversations whose summary is due once their answer has ended; more than can run at a time.
 MAX_DUE = 10_000
 
+NO_PROMPTS: Mapping[str, str] = MappingProxyType({})
+
 
 class ChatAgent:
     """An ``agent.answering.Agent`` on a LangChain chat model."""
@@ -31,6 +35,7 @@ class ChatAgent:
         model: Model,
         *,
         system_prompt: str,
+        system_prompts: Mapping[str, str] = NO_PROMPTS,
         context_token_budget: int,
         summary_every_turns: int,
         idle_timeout: float,
@@ -38,7 +43,8 @@ class ChatAgent:
         retry_within: float = Patience().retry_within,
         traces: Traces = NO_TRACES,
     ) -> None:
-        """``idle_timeout`` and ``retry_within`` in seconds. 0 means: no limit of the context, no
+        """``system_prompts`` are those that a conversation may choose, by their names.
+        ``idle_timeout`` and ``retry_within`` in seconds. 0 means: no limit of the context, no
         summary, no idle time-out.
 
         ``titles``: whether to make them; the offline demo model makes none.
@@ -47,10 +53,10 @@ class ChatAgent:
         """
         self._memory = memory
         self._model = model
-        self._system_prompt = system_prompt
         self._budget = context_token_budget or sys.maxsize
         self._patience = Patience(idle=idle_timeout or None, retry_within=retry_within)
         self._counter = TokenCounter()
+        self._choosing = Choosing(model, self._counter, system_prompt, system_prompts)
         self._summariser = Summariser(
             memory,
             model.chat,
@@ -78,22 +84,23 @@ class ChatAgent:
     async def answer(self, request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
         transcript = await self._memory.read(request.conversation_id, at_least=request.position)
         self._note_if_due(request.conversation_id, transcript)
+        chosen = self._choosing.choose(request)
         prompt = build_prompt(
             transcript,
             request.question,
-            system_prompt=self._system_prompt,
+            system_prompt=chosen.system_prompt,
             budget=self._budget,
-            counter=self._counter,
+            counter=chosen.counter,
         )
         span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
         span.end()
-        yield AnswerChunk(context=prompt.given.record(self._model.name))
-        answer = stream_answer(self._model.chat, prompt.messages, self._patience, self._traces)
+        yield AnswerChunk(context=prompt.given.record(chosen.model))
+        answer = stream_answer(chosen.chat, prompt.messages, self._patience, self._traces)
         try:
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     if chunk.usage is not None:
-                        self._counter.learn(prompt.messages, chunk.usage.get("input_tokens", 0))
+                        chosen.counter.learn(prompt.messages, chunk.usage.get("input_tokens", 0))
                     yield chunk
         except AnswerFailed as failed:
             self._state = f"the last answer failed: {failed}"

@@ -6,8 +6,8 @@ The seam for another client: whatever ``choose_model`` puts into ``Model.chat`` 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx2
@@ -39,6 +39,8 @@ class Model:
     """Closes the connections to the provider, and with them every running stream."""
     is_demo: bool = False
     """It answers without a provider, and has nothing to say of what it is asked."""
+    others: Mapping[str, BaseChatModel] = field(default_factory=dict)
+    """Those that a conversation may choose instead, by their names, over the same connections."""
 
     @property
     def name(self) -> str:
@@ -51,33 +53,41 @@ def name_of(chat: BaseChatModel) -> str:
 
 
 def choose_model(
-    *, api_key: str | None, base_url: str | None, model_name: str, idle_timeout: float
+    *,
+    api_key: str | None,
+    base_url: str | None,
+    model_name: str,
+    idle_timeout: float,
+    others: Sequence[str] = (),
 ) -> Model:
     """The provider's model, or without key and base URL the offline demo model.
 
-    ``idle_timeout`` is in seconds; 0 for none.
+    ``idle_timeout`` is in seconds; 0 for none. ``others`` are names that may be chosen.
     """
     if not api_key and not base_url:
-        return demo_model()
+        return demo_model([model_name, *others])
     return _openai_compatible(
         api_key=api_key or _NO_KEY,
         base_url=base_url or OPENAI_URL,
         model_name=model_name,
         idle_timeout=idle_timeout,
+        others=[name for name in others if name != model_name],
     )
 
 
-def demo_model() -> Model:
+def demo_model(others: Sequence[str] = ()) -> Model:
+    demo = DemoChatModel()
     return Model(
-        chat=DemoChatModel(),
+        chat=demo,
         description="offline demo model (set OPENAI_API_KEY for a real one)",
         close=_nothing_to_close,
         is_demo=True,
+        others=dict.fromkeys(others, demo),
     )
 
 
 def _openai_compatible(
-    *, api_key: str, base_url: str, model_name: str, idle_timeout: float
+    *, api_key: str, base_url: str, model_name: str, idle_timeout: float, others: Sequence[str]
 ) -> Model:
     # The SDK's own default client is shared in the process and dies with its first event loop.
     # aiohttp reads a chunked body in C, for half the price of the SDK's own transport; but it bears
@@ -91,21 +101,28 @@ def _openai_compatible(
         ),
         limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, keepalive_expiry=_KEPT_SECONDS),
     )
-    chat = LeanChatOpenAI(
-        model=model_name,
-        api_key=SecretStr(api_key),
-        base_url=base_url,
-        http_async_client=client,
-        stream_usage=True,
-        # ``agent.streaming`` retries, and knows whether anything was said already.
-        max_retries=0,
-        # ``agent.streaming`` has its own; two would hide each other.
-        stream_chunk_timeout=None,
-        # Some model names would switch to the Responses API, which most providers don't have.
-        use_responses_api=False,
-    )
+
+    def named(name: str) -> LeanChatOpenAI:
+        return LeanChatOpenAI(
+            model=name,
+            api_key=SecretStr(api_key),
+            base_url=base_url,
+            http_async_client=client,
+            stream_usage=True,
+            # ``agent.streaming`` retries, and knows whether anything was said already.
+            max_retries=0,
+            # ``agent.streaming`` has its own; two would hide each other.
+            stream_chunk_timeout=None,
+            # Some model names would switch to the Responses API, which most providers don't have.
+            use_responses_api=False,
+        )
+
+    chosen = f" (or {', '.join(others)}, as a conversation chooses)" if others else ""
     return Model(
-        chat=chat, description=f"{model_name} at {_without_secrets(base_url)}", close=client.aclose
+        chat=named(model_name),
+        description=f"{model_name} at {_without_secrets(base_url)}{chosen}",
+        close=client.aclose,
+        others={name: named(name) for name in others},
     )
 
 

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
+
 from embedded import attachments
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.facts import EmbeddedFacts
-from embedded.rows import as_json, conversation_record, position_record, standing_record
+from embedded.rows import (
+    as_json,
+    choice_json,
+    conversation_record,
+    position_record,
+    standing_record,
+)
 from embedded.words import forget_words
 from memory.errors import NotFound
-from memory.records import Conversation, Position, Summary, Turn
+from memory.records import NO_CHOICE, Choice, Conversation, Position, Summary, Turn
 from stores.facts import forget_conversation
-from stores.rules import activity_of, kept_by, require_same_request, require_text
+from stores.rules import (
+    activity_of,
+    configured,
+    kept_by,
+    require_choice_text,
+    require_same_request,
+    require_text,
+)
 from stores.turn_archive import Standing
 
 # A purge removes this many turns at a time, so that other writes get their turn in between.
@@ -34,8 +49,8 @@ ALIVE = """
     WHERE id IN (SELECT value FROM json_each(:ids)) AND user = :user AND deleted = 0
 """
 CREATE = """
-    INSERT INTO conversations (id, user, title, created_at, updated_at, digest)
-    VALUES (:id, :user, :title, :at, :at, :digest)
+    INSERT INTO conversations (id, user, title, created_at, updated_at, digest, choice)
+    VALUES (:id, :user, :title, :at, :at, :digest, :choice)
     ON CONFLICT (id) DO NOTHING
 """
 RENAME = """
@@ -44,6 +59,7 @@ RENAME = """
 RETITLE = """
     UPDATE conversations SET title = :title WHERE id = :id AND title = :was AND deleted = 0
 """
+CONFIGURE = "UPDATE conversations SET choice = :choice WHERE id = :id"
 TOUCH = """
     UPDATE conversations
     SET turn = CASE revision WHEN :revision THEN max(turn, :place) ELSE turn END,
@@ -54,7 +70,8 @@ TOUCH = """
 DELETE = """
     UPDATE conversations
     SET deleted = 1, deleted_at = :now, purged = 0, title = '', digest = NULL, summary = NULL,
-        summary_version = 0, created_at = 0, updated_at = 0, revision = 0, turn = 0, answers = 0
+        choice = NULL, summary_version = 0, created_at = 0, updated_at = 0, revision = 0, turn = 0,
+        answers = 0
     WHERE id = :id AND user = :user AND deleted = 0
 """
 PURGE_SOME = """
@@ -102,10 +119,19 @@ class EmbeddedConversations:
         self._facts = facts
 
     async def create(
-        self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
+        self,
+        conversation_id: str,
+        user_id: str,
+        title: str,
+        *,
+        digest: str | None,
+        at: int,
+        choice: Choice = NO_CHOICE,
     ) -> tuple[Conversation, bool]:
         require_text(conversation_id, user_id, title, digest)
+        require_choice_text(choice)
         fields = {"id": conversation_id, "user": user_id, "title": title, "digest": digest}
+        fields |= {"choice": choice_json(choice)}
 
         async def work(transaction: Transaction) -> tuple[Conversation, bool]:
             made = await transaction.change(CREATE, {**fields, "at": at})
@@ -153,6 +179,28 @@ class EmbeddedConversations:
             return await self._changed(RETITLE, {"id": conversation_id, "was": was, "title": title})
         except NotFound:
             return None
+
+    async def configure(
+        self,
+        conversation_id: str,
+        user_id: str,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+    ) -> Conversation:
+        require_text(conversation_id, user_id, model, system_prompt)
+
+        async def work(transaction: Transaction) -> Conversation:
+            found = await transaction.row(BY_ID, {"id": conversation_id})
+            if found is None or found["user"] != user_id or found["deleted"]:
+                raise NotFound
+            kept = conversation_record(found)
+            choice = configured(kept.choice, model, system_prompt)
+            change = {"id": conversation_id, "choice": choice_json(choice)}
+            await transaction.change(CONFIGURE, change)
+            return msgspec.structs.replace(kept, choice=choice)
+
+        return await self._database.write(work)
 
     async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
         require_text(turn.conversation_id, title)

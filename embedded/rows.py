@@ -58,7 +58,7 @@ def turn_row(turn: Turn) -> Parameters:
         "error": as_json(turn.error),
         "answers": turn.answers,
         "attachments": as_json(question.attachments or None),
-        "choice": as_json(turn.choice) if turn.choice != Choice() else None,
+        "choice": choice_json(turn.choice),
         "tools": as_json(turn.tools or None),
         "feedback": as_json(turn.feedback),
         "context": None,
@@ -120,6 +120,10 @@ def position_record(row: sqlite3.Row) -> Position:
 
 def standing_record(row: sqlite3.Row) -> Standing:
     return Standing(revision=row["revision"], summary=from_json(row["summary"], Summary))
+
+
+def choice_json(choice: Choice) -> str | None:
+    return as_json(choice) if choice != Choice() else None
 
 
 def as_json(record: Any) -> str | None:

@@ -67,6 +67,11 @@ ANSWERED_BY = """
     ORDER BY n DESC LIMIT 1
 """
 SET_FEEDBACK = "UPDATE turns SET feedback = :feedback WHERE id = :id AND superseded = 0"
+CHOOSE = """
+    UPDATE turns SET choice = :choice
+    WHERE id = :id AND open = 1 AND superseded = 0
+        AND status = :status AND attempt = :attempt AND owner IS :owner
+"""
 REMOVE = "DELETE FROM turns WHERE id = :id AND conversation = :conversation"
 SUPERSEDE = """
     UPDATE turns

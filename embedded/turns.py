@@ -12,13 +12,14 @@ from embedded import statements as sql
 from embedded.conversations import follow, revision_of, rewrite
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.facts import EmbeddedFacts
-from embedded.rows import as_json, turn_record, turn_row
+from embedded.rows import as_json, choice_json, turn_record, turn_row
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
-from memory.records import Answer, Feedback, ToolUse, Turn, TurnError, TurnStatus, current
+from memory.records import Answer, Choice, Feedback, ToolUse, Turn, TurnError, TurnStatus, current
 from stores.contract import Rest
 from stores.facts import forget_superseded
 from stores.rules import (
     is_end_of,
+    require_choice_text,
     require_end,
     require_end_text,
     require_rewriting,
@@ -92,6 +93,16 @@ class EmbeddedTurns:
 
         await self._database.write(work)
         return turn
+
+    async def choose(self, turn: Turn, choice: Choice) -> bool:
+        require_choice_text(choice)
+        parameters: Parameters = {"id": turn.id, "status": turn.status, "attempt": turn.attempt}
+        parameters |= {"owner": turn.owner, "choice": choice_json(choice)}
+
+        async def work(transaction: Transaction) -> bool:
+            return bool(await transaction.change(sql.CHOOSE, parameters))
+
+        return await self._database.write(work)
 
     async def require_rewritable(self, conversation_id: str) -> None:
         return None

@@ -69,6 +69,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     system_prompt: str | None = None
 
 
+NO_CHOICE = Choice()
+
+
 class ToolUse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One use of a tool by a turn, as it was last noted."""
 

@@ -9,7 +9,7 @@ from pymongo import DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from memory.errors import NotFound
-from memory.records import Conversation, Position, Summary, Turn
+from memory.records import NO_CHOICE, Choice, Conversation, Position, Summary, Turn
 from mongo import attachments
 from mongo.client import Connection
 from mongo.collections import ALIVE, Collections, Document
@@ -21,7 +21,7 @@ from mongo.documents import (
 )
 from mongo.facts import MongoFacts
 from stores.facts import forget_conversation
-from stores.rules import kept_by, require_same_request, require_text
+from stores.rules import kept_by, require_choice_text, require_same_request, require_text
 from stores.turn_archive import Standing
 
 # A purge removes this many turns at a time, so that no single operation outlasts its time.
@@ -39,10 +39,18 @@ class MongoConversations:
         self._facts = facts
 
     async def create(
-        self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
+        self,
+        conversation_id: str,
+        user_id: str,
+        title: str,
+        *,
+        digest: str | None,
+        at: int,
+        choice: Choice = NO_CHOICE,
     ) -> tuple[Conversation, bool]:
         require_text(conversation_id, user_id, title, digest)
-        document = conversation_document(conversation_id, user_id, title, digest, at)
+        require_choice_text(choice)
+        document = conversation_document(conversation_id, user_id, title, digest, at, choice)
         async with self._connection.operation() as collections:
             try:
                 await collections.conversations.insert_one(document)
@@ -99,6 +107,29 @@ class MongoConversations:
                 return_document=ReturnDocument.AFTER,
             )
         return None if found is None else conversation_record(found)
+
+    async def configure(
+        self,
+        conversation_id: str,
+        user_id: str,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+    ) -> Conversation:
+        require_text(model, system_prompt)
+        given = {"model": model, "system_prompt": system_prompt}
+        change = {
+            f"choice.{name}": value or None for name, value in given.items() if value is not None
+        }
+        if not change:
+            return await self.get(conversation_id, user_id)
+        async with self._connection.operation() as collections:
+            found = await collections.conversations.find_one_and_update(
+                {"_id": conversation_id, "user": user_id, **ALIVE},
+                {"$set": change},
+                return_document=ReturnDocument.AFTER,
+            )
+        return conversation_record(_present(found))
 
     async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
         require_text(title)

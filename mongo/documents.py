@@ -80,9 +80,9 @@ def turn_record(document: Document) -> Turn:
 
 
 def conversation_document(
-    conversation_id: str, user_id: str, title: str, digest: str | None, at: int
+    conversation_id: str, user_id: str, title: str, digest: str | None, at: int, choice: Choice
 ) -> Document:
-    return {
+    document: Document = {
         "_id": conversation_id,
         "user": user_id,
         "title": title,
@@ -94,6 +94,9 @@ def conversation_document(
         "answers": 0,
         "deleted": False,
     }
+    if choice != Choice():
+        document["choice"] = msgspec.to_builtins(choice)
+    return document
 
 
 def conversation_record(document: Document) -> Conversation:

@@ -94,6 +94,7 @@ class TakingIn:
             "answer": {"$literal": answer_document(turn.answer)},
             "error": {"$literal": msgspec.to_builtins(turn.error)},
             "answers": {"$literal": turn.answers},
+            "choice": {"$literal": msgspec.to_builtins(turn.choice)},
             **({"tools": {"$literal": as_text(turn.tools)}} if turn.tools else {}),
             "lease_until": {"$add": ["$$NOW", lease_ms]},
         }

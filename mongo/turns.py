@@ -10,7 +10,7 @@ import msgspec
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
-from memory.records import ENDED, Answer, Feedback, ToolUse, Turn, TurnError, TurnStatus
+from memory.records import ENDED, Answer, Choice, Feedback, ToolUse, Turn, TurnError, TurnStatus
 from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
 from mongo.collections import CURRENT, OPEN, Document
@@ -25,6 +25,7 @@ from stores.contract import Rest
 from stores.facts import forget_superseded
 from stores.rules import (
     is_end_of,
+    require_choice_text,
     require_end,
     require_end_text,
     require_rewriting,
@@ -96,6 +97,16 @@ class MongoTurns(TurnReads):
         was anything to mend."""
         self._resting.forget(conversation_id)
         return await self._taking_in.recount(conversation_id)
+
+    async def choose(self, turn: Turn, choice: Choice) -> bool:
+        require_choice_text(choice)
+        as_inserted: Document = {"_id": turn.id, **OPEN, "status": turn.status}
+        as_inserted |= {"attempt": turn.attempt, "owner": turn.owner}
+        async with self._connection.operation() as collections:
+            chosen = await collections.turns.update_one(
+                as_inserted, {"$set": {"choice": msgspec.to_builtins(choice)}}
+            )
+        return chosen.matched_count > 0
 
     async def require_rewritable(self, conversation_id: str) -> None:
         return None

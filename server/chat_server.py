@@ -20,6 +20,7 @@ from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
+from server.choices import Choices
 from server.deletion import Deletion
 from server.drained import Returns
 from server.edge import http
@@ -112,12 +113,14 @@ class ChatServer:
         page: Path,
         worker: Workmates | None,
         traces: Traces,
+        choices: Choices,
     ) -> None:
         """``worker``: None where this is the only process on its port."""
         self._store = store
         self._memory = memory
         self._slot = slot
         self._page = page
+        self._choices = choices
         self._worker = worker
         self._identity = identity
         self._guests = guests
@@ -248,6 +251,7 @@ class ChatServer:
             turns=store.turns,
             deletion=self.deletion,
             feeds=self.feeds,
+            choices=self._choices,
         )
         about_messages = MessageCalls(
             connections=self.connections,
@@ -312,6 +316,7 @@ class ChatServer:
                 "open_conversations": limits.open_conversations,
             },
             max_following=limits.open_conversations,
+            choices=self._choices,
         )
 
     async def start(self, host: str, port: int) -> int:

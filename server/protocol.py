@@ -27,6 +27,7 @@ MAX_PACKET_BYTES = 1_000_000  # the transport closes a connection that sends mor
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Title = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS)]
+Name = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
 Cursor = Annotated[str, Meta(max_length=MAX_CURSOR_CHARS)]
 IfBusy = Literal["queue", "interrupt", "reject"]
 
@@ -34,6 +35,8 @@ IfBusy = Literal["queue", "interrupt", "reject"]
 class CreateConversation(Struct, frozen=True):
     conversation_id: Id | None = None
     title: Title | None = None
+    model: Name | None = None
+    system_prompt: Name | None = None
 
 
 class ListConversations(Struct, frozen=True):
@@ -59,6 +62,12 @@ class CloseConversation(Struct, frozen=True):
 class RenameConversation(Struct, frozen=True):
     conversation_id: Id
     title: Title
+
+
+class ConfigureConversation(Struct, frozen=True):
+    conversation_id: Id
+    model: Name | None = None
+    system_prompt: Name | None = None
 
 
 class DeleteConversation(Struct, frozen=True):

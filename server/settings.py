@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server import urls
 from server.identity.keys import KeyRefused, load_public_key
+from server.system_prompts import MAX_NAME_CHARS, PromptsRefused, read_system_prompts
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -72,6 +74,10 @@ def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _prompts(value: object) -> object:
+    return read_system_prompts(Path(value)) if isinstance(value, str) else value
 
 
 def _origins(value: object) -> object:
@@ -139,6 +145,12 @@ class Settings(BaseSettings):
     openai_model: str = Field("gpt-4.1-mini", description="a model's name")
     titles: bool = Field(True, description="true or false")
     system_prompt: str = Field(SYSTEM_PROMPT, repr=False, description="some text")
+    models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
+        (), description="names of models, of up to 128 characters, separated by commas"
+    )
+    system_prompts: Annotated[Mapping[str, str], NoDecode, BeforeValidator(_prompts)] = Field(
+        {}, repr=False, description='a file of TOML lines such as pirate = "Talk like a pirate."'
+    )
 
     auth_jwt_secret: SecretStr | None = Field(None, description="some secret text")
     auth_jwks_url: str | None = Field(
@@ -299,6 +311,13 @@ class Settings(BaseSettings):
             raise ValueError
         return value
 
+    @field_validator("models")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(len(name) > MAX_NAME_CHARS for name in value):
+            raise ValueError
+        return tuple(dict.fromkeys(value))
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -333,7 +352,9 @@ def _lines(error: ValidationError) -> list[str]:
         name = str(details["loc"][0])
         was = _shown(name, details["input"])
         what = Settings.model_fields[name].description
-        lines.append(f"{name.upper()} is {was}; it must be {what}")
+        why = details.get("ctx", {}).get("error")
+        reason = f": {why}" if isinstance(why, PromptsRefused) else ""
+        lines.append(f"{name.upper()} is {was}; it must be {what}{reason}")
     return lines
 
 

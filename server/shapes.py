@@ -47,6 +47,8 @@ def conversation_shape(conversation: Conversation) -> dict[str, Any]:
         "created_at": time_text(conversation.created_at),
         "updated_at": time_text(conversation.updated_at),
         "message_count": conversation.message_count,
+        "model": conversation.choice.model,
+        "system_prompt": conversation.choice.system_prompt,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from memory.errors import NotFound, Taken, Unavailable
-from memory.records import Conversation, Position, Turn
+from memory.records import NO_CHOICE, Choice, Conversation, Position, Turn
 from spool.file import Lodging
 from spool.lodgings import LEASE_MS, Elsewhere, Lodgings
 
@@ -23,7 +23,14 @@ class SpooledConversations:
         self._here = lodgings.file.conversations
 
     async def create(
-        self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
+        self,
+        conversation_id: str,
+        user_id: str,
+        title: str,
+        *,
+        digest: str | None,
+        at: int,
+        choice: Choice = NO_CHOICE,
     ) -> tuple[Conversation, bool]:
         fresh = Conversation(
             id=conversation_id,
@@ -32,12 +39,13 @@ class SpooledConversations:
             created_at=at,
             updated_at=at,
             digest=digest,
+            choice=choice,
         )
         is_new = False
 
         async def there() -> tuple[Conversation, bool]:
             conversation, created = await self._there.create(
-                conversation_id, user_id, title, digest=digest, at=at
+                conversation_id, user_id, title, digest=digest, at=at, choice=choice
             )
             self._cards.note(conversation)
             return conversation, created
@@ -54,7 +62,7 @@ class SpooledConversations:
 
         async def here(_: Lodging) -> tuple[Conversation, bool]:
             conversation, _created = await self._here.create(
-                conversation_id, user_id, title, digest=digest, at=at
+                conversation_id, user_id, title, digest=digest, at=at, choice=choice
             )
             return conversation, is_new
 
@@ -129,6 +137,23 @@ class SpooledConversations:
             conversation = await self._there.retitle(conversation_id, was=was, title=title)
             if conversation is not None:
                 self._cards.note(conversation)
+            return conversation
+
+        return await self._lodgings.only_there(conversation_id, there)
+
+    async def configure(
+        self,
+        conversation_id: str,
+        user_id: str,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+    ) -> Conversation:
+        async def there() -> Conversation:
+            conversation = await self._there.configure(
+                conversation_id, user_id, model=model, system_prompt=system_prompt
+            )
+            self._cards.note(conversation)
             return conversation
 
         return await self._lodgings.only_there(conversation_id, there)

@@ -139,7 +139,12 @@ class Drain:
             log.debug("A conversation is made by whoever drains it first.")
         try:
             kept, _ = await self._permanent.conversations.create(
-                here.id, here.user_id, here.title, digest=here.digest, at=here.created_at
+                here.id,
+                here.user_id,
+                here.title,
+                digest=here.digest,
+                at=here.created_at,
+                choice=here.choice,
             )
         except Taken:
             # Another user has a conversation of this id, or this one by another call. What was
@@ -150,6 +155,7 @@ class Drain:
                 here.title,
                 digest=here.digest,
                 at=here.created_at,
+                choice=here.choice,
             )
         return kept
 

@@ -16,7 +16,7 @@ import msgspec
 from embedded import statements as sql
 from embedded.conversations import BY_ID
 from embedded.database import Transaction, now
-from embedded.rows import as_json, conversation_record, turn_row
+from embedded.rows import as_json, choice_json, conversation_record, turn_row
 from embedded.store import EmbeddedStore
 from memory.errors import NotFound, RememberingError, Unavailable
 from memory.records import ENDED, Conversation, Message, Summary, Turn, messages_of
@@ -37,10 +37,10 @@ TABLE = """
 CONVERSATION = """
     INSERT INTO conversations (
         id, user, title, created_at, updated_at, digest, revision, turn, answers, summary,
-        summary_version
+        summary_version, choice
     ) VALUES (
         :id, :user, :title, :created_at, :updated_at, :digest, :revision, :turn, :answers, :summary,
-        :summary_version
+        :summary_version, :choice
     )
 """
 LODGE = """
@@ -184,6 +184,7 @@ class SpoolFile(EmbeddedStore):
             "answers": position.answers,
             "summary": as_json(summary),
             "summary_version": 0 if summary is None else summary.version,
+            "choice": choice_json(conversation.choice),
         }
         mark = {
             "id": conversation.id,

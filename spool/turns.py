@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from msgspec.structs import replace
 
 from memory.errors import Unavailable
-from memory.records import Answer, Feedback, ToolUse, Turn, TurnError, TurnStatus
+from memory.records import Answer, Choice, Feedback, ToolUse, Turn, TurnError, TurnStatus
 from spool.cards import Card
 from spool.file import Lodging
 from spool.lodgings import Elsewhere, Lodgings
@@ -175,6 +175,21 @@ class SpooledTurns:
         if turn.rewrites or turn.question.attachments:  # which are there, and not in the spool
             return await self._lodgings.only_there(conversation_id, there)
         return await self._lodgings.do(conversation_id, there, here)
+
+    async def choose(self, turn: Turn, choice: Choice) -> bool:
+        async def there() -> bool:
+            chosen = await self._there.choose(turn, choice)
+            if chosen:
+                self._cards.note(None, replace(turn, choice=choice))
+            return chosen
+
+        async def here(lodging: Lodging) -> bool:
+            chosen = await self._here.choose(turn, choice)
+            if chosen:
+                self._cards.note(None, lodging.marked(replace(turn, choice=choice)))
+            return chosen
+
+        return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
 
     async def supersede(self, turn: Turn) -> list[Turn]:
         conversation_id = turn.conversation_id

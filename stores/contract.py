@@ -16,7 +16,9 @@ import msgspec
 
 from memory.archive import Archive
 from memory.records import (
+    NO_CHOICE,
     Answer,
+    Choice,
     Conversation,
     Feedback,
     Message,
@@ -58,7 +60,14 @@ class Rest(msgspec.Struct, frozen=True):
 
 class ConversationStore(Protocol):
     async def create(
-        self, conversation_id: str, user_id: str, title: str, *, digest: str | None, at: int
+        self,
+        conversation_id: str,
+        user_id: str,
+        title: str,
+        *,
+        digest: str | None,
+        at: int,
+        choice: Choice = NO_CHOICE,
     ) -> tuple[Conversation, bool]:
         """The conversation, and whether this call made it.
 
@@ -84,6 +93,18 @@ class ConversationStore(Protocol):
     async def retitle(self, conversation_id: str, *, was: str, title: str) -> Conversation | None:
         """``rename`` on nobody's behalf: only while the title is what it ``was``. None where it is
         another one by now, and where the conversation is gone."""
+        ...
+
+    async def configure(
+        self,
+        conversation_id: str,
+        user_id: str,
+        *,
+        model: str | None = None,
+        system_prompt: str | None = None,
+    ) -> Conversation:
+        """Have it answered with these from its next turn on; ``""`` is the default, None leaves it
+        as it is. Raises ``NotFound``. Leaves ``updated_at`` alone, as ``rename`` does."""
         ...
 
     async def touch(self, turn: Turn, *, title: str | None = None) -> Conversation:
@@ -176,6 +197,12 @@ class TurnStore(Protocol):
         Raises ``DuplicateMessage``, ``DuplicateNumber`` or ``DuplicateRunning``; where several
         apply, the first of these.
         """
+        ...
+
+    async def choose(self, turn: Turn, choice: Choice) -> bool:
+        """Let a turn that was just inserted be answered with ``choice`` instead of its own: only
+        while nobody has taken it on since (status, attempt and owner as in ``turn``). Whether it
+        has that choice now; harmless when repeated."""
         ...
 
     async def require_rewritable(self, conversation_id: str) -> None:

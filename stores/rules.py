@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memory.errors import NotFound, Taken
-from memory.records import ENDED, Answer, Turn, TurnError, TurnStatus
+from memory.records import ENDED, Answer, Choice, Turn, TurnError, TurnStatus
 
 
 def require_text(*texts: str | None) -> None:
@@ -17,8 +17,13 @@ def require_text(*texts: str | None) -> None:
             raise ValueError("The text has a lone surrogate, which UTF-8 can't express.") from error
 
 
+def require_choice_text(choice: Choice) -> None:
+    require_text(choice.model, choice.system_prompt)
+
+
 def require_turn_text(turn: Turn) -> None:
     question = turn.question
+    require_choice_text(turn.choice)
     require_text(turn.id, turn.conversation_id, turn.user_id, turn.owner, turn.digest)
     require_text(question.message_id, question.key, question.content)
 
@@ -67,6 +72,14 @@ def is_end_of(found: Turn, held: Turn, status: TurnStatus, answer: Answer | None
         held.attempt,
         held.owner,
         answer_id,
+    )
+
+
+def configured(choice: Choice, model: str | None, system_prompt: str | None) -> Choice:
+    """``choice`` with these: ``""`` is the default, None leaves it as it is."""
+    return Choice(
+        model=choice.model if model is None else model or None,
+        system_prompt=choice.system_prompt if system_prompt is None else system_prompt or None,
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from memory.records import Conversation
+import msgspec
+
+from memory.records import NO_CHOICE, Choice, Conversation
 from server import history, protocol, shapes
 from server.calls.dispatch import Handler
 from server.calls.joining import joining, withdrawn_on_failure
+from server.choices import Choices
 from server.clock import now_ms
 from server.deletion import Deletion
 from server.edge.connections import Connection, Connections
@@ -26,12 +29,14 @@ class ConversationCalls:
         turns: TurnStore,
         deletion: Deletion,
         feeds: Feeds,
+        choices: Choices,
     ) -> None:
         self._connections = connections
         self._conversations = conversations
         self._turns = turns
         self._deletion = deletion
         self._feeds = feeds
+        self._choices = choices
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -42,18 +47,21 @@ class ConversationCalls:
             "conversation:history": self.history,
             "conversation:close": self.close,
             "conversation:rename": self.rename,
+            "conversation:configure": self.configure,
             "conversation:delete": self.delete,
         }
 
     async def create(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.CreateConversation, arguments)
+        choice = self._choices.of(call)
         conversation_id = call.conversation_id or protocol.new_id()
         conversation, created = await self._conversations.create(
             conversation_id,
             connection.user_id,
             call.title or "",
-            digest=hashlib.sha256((call.title or "").encode()).hexdigest(),
+            digest=_digest(call.title or "", choice),
             at=now_ms(),
+            choice=choice,
         )
         if created:
             told(self._connections, "conversation:created", conversation)
@@ -123,6 +131,19 @@ class ConversationCalls:
         told(self._connections, "conversation:updated", conversation)
         return Reply({"conversation": shapes.conversation_shape(conversation)})
 
+    async def configure(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
+        call = protocol.parse(protocol.ConfigureConversation, arguments)
+        self._choices.require(call)
+        async with connection.order.holding(call.conversation_id):
+            conversation = await self._conversations.configure(
+                call.conversation_id,
+                connection.user_id,
+                model=call.model,
+                system_prompt=call.system_prompt,
+            )
+        told(self._connections, "conversation:updated", conversation)
+        return Reply({"conversation": shapes.conversation_shape(conversation)})
+
     async def delete(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.DeleteConversation, arguments)
         async with connection.order.holding(call.conversation_id):
@@ -130,6 +151,14 @@ class ConversationCalls:
         told = {"conversation_id": call.conversation_id}
         self._connections.tell_everywhere(connection.user_id, "conversation:deleted", told)
         return Reply({})
+
+
+def _digest(title: str, choice: Choice) -> str:
+    """What must be the same in a call that creates a conversation again."""
+    text = title.encode()
+    if choice != NO_CHOICE:  # else as older servers have it
+        text = msgspec.json.encode([title, choice.model, choice.system_prompt])
+    return hashlib.sha256(text).hexdigest()
 
 
 def told(connections: Connections, event: str, conversation: Conversation) -> None:

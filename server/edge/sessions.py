@@ -12,6 +12,7 @@ from typing import Any
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from server import __version__
+from server.choices import Choices
 from server.edge.admission import Admission
 from server.edge.connections import Connection, Connections
 from server.errors import CallError, as_call_error
@@ -41,6 +42,7 @@ class Sessions:
         drop: Callable[[str], None],
         limits: Mapping[str, int],
         max_following: int,
+        choices: Choices,
     ) -> None:
         self._identity = identity
         self._connections = connections
@@ -51,6 +53,7 @@ class Sessions:
         self._drop = drop
         self._limits = dict(limits)
         self._max_following = max_following
+        self._choices = choices
         # Named from the start: of what appears with its first case no rate shows that case.
         self.refused = Counter(unauthorized=0, rate_limited=0, unavailable=0, internal=0)
         """Who was not let in, by the error's code."""
@@ -95,7 +98,11 @@ class Sessions:
         session: dict[str, Any] = {
             "user_id": caller.user_id,
             "guest": caller.guest,
-            "server": {"version": __version__, "limits": self._limits},
+            "server": {
+                "version": __version__,
+                "limits": self._limits,
+                **self._choices.shape(),
+            },
         }
         if caller.guest:
             session["token"] = caller.token

@@ -8,6 +8,10 @@ Races, and what closes them:
 - Two turns that would both run: the unique running turn. The loser waits.
 - A conversation deleted while a message is accepted: ``touch`` finds the tombstone after the
   insert, and the turn is taken back.
+- A conversation that was configured on another server while this one keeps it in mind: ``touch``
+  gives it as it is now, and the turn follows that, before it begins or is acknowledged. (A server
+  that dies between the two leaves a turn which nobody was told is kept: its next attempt is
+  answered as the conversation was when it was last read here.)
 - A turn that ends between "is anything open?" and the insert of a waiting one: after every waiting
   insert the conversation is asked to go on.
 """
@@ -30,6 +34,7 @@ from memory.errors import (
 )
 from memory.records import (
     ENDED,
+    Choice,
     Conversation,
     Position,
     Question,
@@ -133,7 +138,7 @@ class Acceptance:
 
     def _as_known_here(self, conversation_id: str, user_id: str) -> Conversation | None:
         """A conversation need not be read again that came to rest here: it stays its user's, a
-        title stays a title, and whether it was deleted is found out by ``touch``."""
+        title stays a title, and whether it was deleted or configured is found out by ``touch``."""
         known = self._known_here.get(conversation_id)
         is_good = known and known.user_id == user_id and known.title
         return known if is_good and self._turns.at_rest(conversation_id) else None
@@ -159,7 +164,7 @@ class Acceptance:
                     self._answering.joining(place.conversation.user_id) as joining,
                 ):
                     turn, earlier = await self._insert(place.conversation, call, has_room, joining)
-                    conversation = await self._announce(turn, call)
+                    turn, conversation = await self._announce(turn, call)
                     if turn.status == "running":
                         position = position_at(conversation, turn)
                         self._answering.begin(turn, position, leased_at=asked)
@@ -226,10 +231,11 @@ class Acceptance:
             attempt=int(runs),
             owner=self._answering.owner,
             created_at=at,
+            choice=conversation.choice,
         )
 
-    async def _announce(self, turn: Turn, call: SendMessage) -> Conversation:
-        """Into the conversation's counters, into memory, onto the feed."""
+    async def _announce(self, turn: Turn, call: SendMessage) -> tuple[Turn, Conversation]:
+        """Into the conversation's counters, into memory, onto the feed; both as they are then."""
         position = Position(revision=turn.revision, turn=turn.place)
         # At the same time, because the store has the turn. Where the conversation was deleted,
         # memory has no keys for it, or they go after its tombstone is there.
@@ -245,11 +251,19 @@ class Acceptance:
         finally:
             await remembering
         self._keep_in_mind(conversation)
+        if turn.choice != conversation.choice:
+            turn = await self._chosen(turn, conversation.choice)
         self._feeds.created(turn)
         if turn.status == "queued":
             self._answering.keep(turn)
             self._feeds.queued(turn)
-        return conversation
+        return turn, conversation
+
+    async def _chosen(self, turn: Turn, choice: Choice) -> Turn:
+        """The turn with its conversation's choice; or as it is, where it was taken on meanwhile."""
+        if await self._turns.choose(turn, choice):
+            return msgspec.structs.replace(turn, choice=choice)
+        return turn
 
     async def _wait_in_line(self, turn: Turn, earlier: list[Turn], call: SendMessage) -> None:
         if call.if_busy == "interrupt":

@@ -33,7 +33,7 @@ from memory.errors import (
     NotFound,
     Unavailable,
 )
-from memory.records import ENDED, Conversation, Question, Turn, current, derived_id
+from memory.records import ENDED, Choice, Conversation, Question, Turn, current, derived_id
 from server.clock import now_ms
 from server.errors import Busy, Conflict, Missing
 from server.feed.feeds import Feeds
@@ -232,7 +232,7 @@ class Rewriting:
             # What runs at its place or after it, on a slow server, must be superseded first.
             is_free = not any(turn.status == "running" for turn in open_turns)
             runs = has_room and not earlier and is_free
-            turn = self._new_turn(rewrite, replaced, last, runs=runs)
+            turn = self._new_turn(rewrite, replaced, last, conversation.choice, runs=runs)
             if not runs:
                 joining.take_place()
             waits_for_room = not runs and not earlier and is_free
@@ -243,7 +243,9 @@ class Rewriting:
                 continue
         raise Unavailable("The conversation is too busy to be changed.")
 
-    def _new_turn(self, rewrite: Rewrite, replaced: Turn, last: Turn, *, runs: bool) -> Turn:
+    def _new_turn(
+        self, rewrite: Rewrite, replaced: Turn, last: Turn, choice: Choice, *, runs: bool
+    ) -> Turn:
         at = now_ms()
         return Turn(
             id=rewrite.turn_id,
@@ -260,6 +262,7 @@ class Rewriting:
             attempt=int(runs),
             owner=self._answering.owner,
             created_at=at,
+            choice=choice,
         )
 
     async def _take_effect(self, turn: Turn, open_before: list[Turn]) -> Conversation:

@@ -47,6 +47,7 @@ async def make_agent(provider: Provider, conversation: Conversation) -> AsyncIte
                 api_key=API_KEY,
                 base_url=base_url or provider.base_url,
                 model_name="test-model",
+                others=settings.pop("models", ()),
                 idle_timeout=settings["idle_timeout"],
             )
             agent = ChatAgent(memory or conversation, model, **settings)

@@ -8,12 +8,13 @@ from typing import Any
 
 # Each call with its fields, and whether the call means anything without it.
 CALLS: dict[str, tuple[str, ...]] = {
-    "conversation:create": ("conversation_id", "title"),
+    "conversation:create": ("conversation_id", "title", "model", "system_prompt"),
     "conversation:list": ("limit", "before"),
     "conversation:open": ("conversation_id", "after"),
     "conversation:history": ("conversation_id", "before", "limit"),
     "conversation:close": ("conversation_id",),
     "conversation:rename": ("conversation_id", "title"),
+    "conversation:configure": ("conversation_id", "model", "system_prompt"),
     "conversation:delete": ("conversation_id",),
     "message:send": ("message_id", "content", "conversation_id", "if_busy"),
     "message:edit": ("conversation_id", "message_id", "new_message_id", "content"),
@@ -88,6 +89,8 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
     """What the field is for, or nearly."""
     if field == "if_busy":
         return rng.choice(("queue", "interrupt", "reject"))
+    if field in ("model", "system_prompt"):
+        return rng.choice(("", "larger", "pirate", "test-model"))
     if field == "limit":
         return rng.randrange(1, 100)
     if field == "before":

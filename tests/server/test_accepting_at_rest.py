@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from memory.errors import NotFound
-from memory.records import Turn
+from memory.records import Choice, Turn
 from mongo.store import MongoStore
 from server.protocol import SendMessage
 from tests.server.test_turns import USER, Server
@@ -113,3 +113,25 @@ async def test_another_users_is_not_there(stores: tuple[MongoStore, MongoStore])
     call = SendMessage(message_id="second", content="x", conversation_id=first.conversation_id)
     with pytest.raises(NotFound):
         await server.acceptance.place("somebody else", call, follows=True)
+
+
+async def test_it_is_answered_as_it_was_configured_on_another_server(
+    stores: tuple[MongoStore, MongoStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = Server(stores[0]), stores[1].conversations
+    here.agent.gate.set()
+    first = await here.send("first")
+    await at_rest(here, first)
+    conversation_id = first.conversation_id
+    await there.configure(conversation_id, USER, model="larger")
+    second = await here.send("second", conversation_id, follows=True)
+    kept = await stores[1].turns.get(conversation_id, second.id)
+    assert kept is not None
+    assert second.choice == kept.choice == Choice(model="larger")
+    await at_rest(here, second)
+    # From here on it is known, and costs nothing any more.
+    monkeypatch.setattr(stores[0].turns, "choose", refusing)
+    third = await here.send("third", conversation_id, follows=True)
+    assert third.choice == Choice(model="larger")
+    await at_rest(here, third)
+    assert [request.choice.model for request in here.agent.requests] == [None, "larger", "larger"]

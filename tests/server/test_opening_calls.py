@@ -11,6 +11,7 @@ import pytest
 from memory.errors import NotFound
 from memory.records import Conversation, Position, Transcript
 from server.calls.conversations import ConversationCalls
+from server.choices import Choices
 from server.edge.connections import Connections
 from tests.support.feed_world import CONVERSATION, USER, World, world
 
@@ -55,6 +56,7 @@ async def opened(here: World, watched: Watched) -> dict[str, Any]:
         turns=here.store.turns,
         deletion=nobody,
         feeds=here.feeds,
+        choices=Choices(),
     )
     connection = here.tabs[0].connection
     connections.add(connection)

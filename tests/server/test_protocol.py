@@ -15,6 +15,7 @@ from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
+from server.choices import Choices
 from server.edge.connections import Connection, Connections
 from server.edge.rates import Rates
 from server.errors import CallError, Invalid, TooLarge
@@ -26,6 +27,7 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "conversation:history": protocol.ConversationHistory,
     "conversation:close": protocol.CloseConversation,
     "conversation:rename": protocol.RenameConversation,
+    "conversation:configure": protocol.ConfigureConversation,
     "conversation:delete": protocol.DeleteConversation,
     "message:send": protocol.SendMessage,
     "message:edit": protocol.EditMessage,
@@ -84,7 +86,12 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
     # A call that does not parse must reach nobody: there is nobody here to reach.
     nobody = cast("Any", None)
     conversations = ConversationCalls(
-        connections=connections, conversations=nobody, turns=nobody, deletion=nobody, feeds=nobody
+        connections=connections,
+        conversations=nobody,
+        turns=nobody,
+        deletion=nobody,
+        feeds=nobody,
+        choices=Choices(),
     )
     messages = MessageCalls(
         connections=connections,
@@ -266,6 +273,8 @@ def test_a_conversation_as_it_goes_out() -> None:
         "created_at": "1970-01-01T00:00:00.000Z",
         "updated_at": "1970-01-01T00:00:00.001Z",
         "message_count": 5,
+        "model": None,
+        "system_prompt": None,
     }
 
 

@@ -90,6 +90,8 @@ def test_everything_has_a_default(load: Load) -> None:
         ("PORT", "", 8000),
         ("REDIS_URL", " ", "redis://localhost:6379/0"),
         ("CORS_ORIGINS", "", ()),
+        ("MODELS", "larger, smaller,larger,", ("larger", "smaller")),
+        ("SYSTEM_PROMPTS", "", {}),
         ("SYSTEM_PROMPT", "", Settings.model_fields["system_prompt"].default),
     ],
 )
@@ -244,6 +246,37 @@ def test_a_public_key_and_a_key_set_exclude_each_other(load: Load) -> None:
     pem = pem_of(ed25519.Ed25519PrivateKey.generate().public_key())
     (said,) = lines_of(load, AUTH_JWT_PUBLIC_KEY=pem, AUTH_JWKS_URL="https://example.com/jwks.json")
     assert said.endswith("and unset where AUTH_JWKS_URL is set")
+
+
+def test_system_prompts_are_read_from_their_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "here/prompts.toml").write_text(
+        'pirate = "Talk like a pirate."\n"für Kinder" = """\nShort words.\n"""\n', encoding="utf-8"
+    )
+    prompts = load(SYSTEM_PROMPTS="prompts.toml").system_prompts
+    assert prompts == {"pirate": "Talk like a pirate.", "für Kinder": "Short words.\n"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "it can't be read (No such file or directory)"),
+        (b"pirate = Arr", "it is no TOML (Invalid value (at line 1, column 10))"),
+        (b"pirate = 5", "what pirate is, is no text"),
+        (b'pirate = " "', "what pirate is, is no text"),
+        (b'[pirate]\ntext = "Arr"', "what pirate is, is no text"),
+        (b'"" = "Arr"', "a name has 1 to 128 characters"),
+        (b'pirate = "Arr\xff"', "it is no UTF-8"),
+    ],
+)
+def test_a_file_of_system_prompts_that_is_none_is_one_line_with_the_reason(
+    load: Load, tmp_path: Path, text: bytes | None, why: str
+) -> None:
+    if text is not None:
+        (tmp_path / "here/prompts.toml").write_bytes(text)
+    assert lines_of(load, SYSTEM_PROMPTS="prompts.toml") == [
+        'SYSTEM_PROMPTS is "prompts.toml"; it must be a file of TOML lines such as '
+        f'pirate = "Talk like a pirate.": {why}'
+    ]
 
 
 def test_the_environment_wins_over_the_current_directory_and_that_over_mains(

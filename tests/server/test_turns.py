@@ -47,11 +47,13 @@ class ScriptedAgent:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.asked: list[str] = []
+        self.requests: list[AnswerRequest] = []
         self.most_at_once = 0
         self._now = 0
 
     async def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
         self.asked.append(str(request.question.content))
+        self.requests.append(request)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)
         try:

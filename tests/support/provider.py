@@ -68,6 +68,8 @@ class Request:
     headers: dict[str, str]
     at: float
     """``time.monotonic()``"""
+    peer: Any = None
+    """The connection's other end."""
 
     @property
     def messages(self) -> list[Body]:
@@ -158,7 +160,8 @@ class Provider:
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.requests.append(Request(body, dict(request.headers), time.monotonic()))
+        peer = request.transport and request.transport.get_extra_info("peername")
+        self.requests.append(Request(body, dict(request.headers), time.monotonic(), peer))
         script = self.respond(body)
         if script.status != 200:
             return _error(script)

@@ -59,7 +59,9 @@ TYPES = {
     "feedback": "{ value: 1 | -1; comment?: string }",
     "usage": "Record<string, unknown>",
     "context": "Record<string, unknown>",
-    "server": "{ version: string; limits: Record<string, number> }",
+    **dict.fromkeys(("model", "system_prompt"), "string | null"),
+    "server": "{ version: string; limits: Record<string, number>; models: string[]; "
+    "system_prompts: string[] }",
 }
 
 HEAD = f"""\

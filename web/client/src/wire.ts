@@ -19,6 +19,8 @@ export interface WireConversation {
   created_at: string;
   updated_at: string;
   message_count: number;
+  model: string | null;
+  system_prompt: string | null;
 }
 
 export interface WireMessage {
@@ -60,7 +62,7 @@ export interface WireRunning {
 
 export interface Calls {
   "conversation:create": {
-    fields: { conversation_id?: string; title?: string };
+    fields: { conversation_id?: string; title?: string; model?: string; system_prompt?: string };
     answer: { conversation: WireConversation };
   };
   "conversation:list": {
@@ -81,6 +83,10 @@ export interface Calls {
   };
   "conversation:rename": {
     fields: { conversation_id: string; title: string };
+    answer: { conversation: WireConversation };
+  };
+  "conversation:configure": {
+    fields: { conversation_id: string; model?: string; system_prompt?: string };
     answer: { conversation: WireConversation };
   };
   "conversation:delete": {
@@ -127,7 +133,7 @@ export interface FeedEvents {
 }
 
 export interface OtherEvents {
-  session: { user_id: string; guest: boolean; token?: string; server: { version: string; limits: Record<string, number> } };
+  session: { user_id: string; guest: boolean; token?: string; server: { version: string; limits: Record<string, number>; models: string[]; system_prompts: string[] } };
   "session:expired": object;
   "conversation:created": { conversation: WireConversation };
   "conversation:updated": { conversation: WireConversation };

@@ -15,7 +15,7 @@ POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "connect-src 'self'",
-        "img-src 'self'",
+        "img-src 'self' blob:",  # images of messages, which the page makes itself
         "font-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",

@@ -109,7 +109,7 @@ async def test_all_of_it_is_reached_by_keyboard(new_tab: OpenTab) -> None:
     await tab.say("Hello")
     await tab.gets("echo: Hello")
     reached: list[str] = []
-    for _ in range(16):
+    for _ in range(24):
         await tab.page.keyboard.press("Tab")
         reached.append(
             await tab.page.evaluate(
@@ -118,7 +118,8 @@ async def test_all_of_it_is_reached_by_keyboard(new_tab: OpenTab) -> None:
             )
         )
     expected = {"New conversation", "Search your chats", "Hello", "Rename", "Delete"}
-    expected |= {"Conversation", "Copy", "Edit", "Regenerate", "Message"}
+    expected |= {"Conversation", "Copy", "Edit", "Regenerate", "Message", "Settings", "Export"}
+    expected |= {"Good answer", "Bad answer", "What the model was given"}
     assert expected <= set(reached), reached
 
 

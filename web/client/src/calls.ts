@@ -125,13 +125,13 @@ export function tell<N extends Name>(line: Line, name: N, fields: Fields<N>): vo
   if (line.up) line.emit(name, fields, () => {});
 }
 
-// What is binary goes out by itself, in a packet each.
+// What is binary goes out by itself, and of that a call may have as much again.
 function largestPacket(told: unknown): number {
-  let largest = 0;
+  let binary = 0;
   const text = JSON.stringify(told, (_, value: unknown) => {
     if (!(value instanceof Uint8Array)) return value;
-    largest = Math.max(largest, value.byteLength);
+    binary += value.byteLength;
     return null;
   });
-  return Math.max(largest, new TextEncoder().encode(text).length);
+  return Math.max(binary, new TextEncoder().encode(text).length);
 }

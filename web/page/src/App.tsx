@@ -12,7 +12,8 @@ import { shown } from "./words.ts";
 const NARROW = "(max-width: 48rem)";
 
 export function App({ client }: { client: ChatClient }) {
-  const id = useStore(address);
+  const place = useStore(address);
+  const { id } = place;
   const { items } = useStore(client.conversations);
   const [fresh, setFresh] = useState(() => client.create());
   const [menuOpen, setMenuOpen] = useState(false);
@@ -22,7 +23,7 @@ export function App({ client }: { client: ChatClient }) {
   useEffect(() => {
     document.title = id === null ? "Mnemosio" : `${title} · Mnemosio`;
   }, [id, title]);
-  useEffect(() => setMenuOpen(false), [id]);
+  useEffect(() => setMenuOpen(false), [place]);
   useEffect(() => {
     if (!menuOpen) return;
     const close = () => setMenuOpen(false);
@@ -57,6 +58,7 @@ export function App({ client }: { client: ChatClient }) {
         client={client}
         conversation={conversation}
         isNew={id === null}
+        place={place}
         title={title}
         onBegin={began}
         menuOpen={menuOpen}

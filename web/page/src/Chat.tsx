@@ -1,8 +1,9 @@
 import { useEffect, useRef, useState } from "react";
 import type { ChatClient, Conversation } from "mnemosio-client";
-import { addressOf } from "./address.ts";
+import { addressOf, type Place } from "./address.ts";
 import { Composer } from "./Composer.tsx";
 import { messageOf } from "./errors.ts";
+import { Header } from "./Header.tsx";
 import { Icon } from "./Icon.tsx";
 import { Spoken } from "./Spoken.tsx";
 import { Transcript, type TranscriptHandle } from "./Transcript.tsx";
@@ -15,13 +16,15 @@ interface Props {
   client: ChatClient;
   conversation: Conversation;
   isNew: boolean;
+  /** Where in it somebody went. */
+  place: Place;
   title: string;
   onBegin: () => void;
   menuOpen: boolean;
   onMenu: () => void;
 }
 
-export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, onMenu }: Props) {
+export function Chat({ client, conversation, isNew, place, title, onBegin, menuOpen, onMenu }: Props) {
   const state = useStore(conversation.state);
   const connection = useStore(client.connection);
   const waited = useWaited(connection.status !== "connected");
@@ -59,19 +62,16 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
 
   return (
     <main className="chat" inert={menuOpen}>
-      <header>
-        <button
-          type="button"
-          id="menu"
-          className="menu plain"
-          aria-label="Your chats"
-          aria-expanded={menuOpen}
-          onClick={onMenu}
-        >
-          <Icon name="menu" />
-        </button>
-        <h1 dir="auto">{isNew ? <span className="heard">New conversation</span> : title}</h1>
-      </header>
+      <Header
+        client={client}
+        conversation={conversation}
+        title={isNew ? null : title}
+        canExport={!isNew && !isEmpty && !isGone}
+        canChoose={!isGone}
+        menuOpen={menuOpen}
+        onMenu={onMenu}
+        onAttempt={attempt}
+      />
 
       {isGone ? (
         <div className="welcome">
@@ -99,6 +99,7 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
           ref={transcript}
           conversation={conversation}
           state={state}
+          sought={place}
           online={connection.status === "connected"}
           maxChars={maxChars}
           onAttempt={attempt}
@@ -126,9 +127,13 @@ export function Chat({ client, conversation, isNew, title, onBegin, menuOpen, on
             draftKey={isNew ? null : conversation.id}
             answering={state.answering}
             maxChars={maxChars}
-            onSend={(text) => {
+            room={{
+              most: connection.limits.attachments ?? 0,
+              mostBytes: connection.limits.attachment_bytes ?? 0,
+            }}
+            onSend={(text, attachments) => {
               setWrong("");
-              conversation.send(text);
+              conversation.send(text, { attachments });
               transcript.current?.toEnd();
               onBegin();
             }}

@@ -1,12 +1,17 @@
 import { memo, useState } from "react";
 import type { CallError, Conversation, MessageView } from "mnemosio-client";
+import { AnswerText } from "./AnswerText.tsx";
 import { CopyButton } from "./CopyButton.tsx";
 import { edits } from "./drafts.ts";
 import { Editor } from "./Editor.tsx";
+import { Feedback } from "./Feedback.tsx";
 import { focusBox } from "./focus.ts";
 import { Icon } from "./Icon.tsx";
-import { Markdown } from "./markdown/Markdown.tsx";
+import { Shown } from "./images/Shown.tsx";
+import { later } from "./later.tsx";
 import { notSent } from "./words.ts";
+
+const Context = later(() => import("./context/Context.tsx"));
 
 interface Props {
   message: MessageView;
@@ -15,6 +20,8 @@ interface Props {
   count: number;
   /** Nothing is behind it on the server: a question that is not answered, an answer to be had anew. */
   isLast: boolean;
+  /** It was looked for. */
+  isFound: boolean;
   /** Why what is on its way has to wait. */
   trouble: CallError | null;
   online: boolean;
@@ -37,6 +44,8 @@ export const Row = memo(function Row(props: Props) {
       aria-busy={isLive}
       tabIndex={-1}
       data-status={message.status}
+      data-id={message.id}
+      data-found={props.isFound || undefined}
     >
       {isQuestion ? <Question {...props} /> : <Answer {...props} />}
     </article>
@@ -71,6 +80,7 @@ function Question({ message, isLast, trouble, online, maxChars, conversation, on
   const isOnItsWay = online && !trouble;
   return (
     <>
+      <Shown message={message} conversation={conversation} />
       <p className="said" dir="auto">
         {content}
       </p>
@@ -119,14 +129,47 @@ function Question({ message, isLast, trouble, online, maxChars, conversation, on
 }
 
 function Answer({ message, conversation, isLast, onAttempt }: Props) {
-  const { turnId, content, status, error, attempt } = message;
+  const { id, turnId, content, status, error, attempt, tools, feedback } = message;
+  const [inspecting, setInspecting] = useState(false);
   const isStreaming = status === "streaming";
   const isOver = !isStreaming && status !== "queued";
+  const isThinking = isStreaming && !content && !tools?.some((each) => each.status === "started");
+  const buttons = isOver && (
+    <>
+      {isLast && turnId && (
+        <button
+          type="button"
+          className="plain"
+          aria-label="Regenerate"
+          title="Regenerate"
+          onClick={() => {
+            void onAttempt(() => conversation.regenerate(turnId));
+            focusBox();
+          }}
+        >
+          <Icon name="again" />
+        </button>
+      )}
+      {turnId && (
+        <button
+          type="button"
+          className="plain"
+          aria-label="What the model was given"
+          title="What the model was given"
+          aria-haspopup="dialog"
+          onClick={() => setInspecting(true)}
+        >
+          <Icon name="about" />
+        </button>
+      )}
+      <Said at={message.createdAt} />
+    </>
+  );
   return (
     <>
-      {content && <Markdown text={content} streaming={isStreaming} />}
+      <AnswerText message={message} />
       {status === "queued" && <p className="below">Waits for its turn …</p>}
-      {isStreaming && !content && (
+      {isThinking && (
         <p className="thinking">
           <span className="heard">Answering …</span>
           <i />
@@ -140,24 +183,19 @@ function Answer({ message, conversation, isLast, onAttempt }: Props) {
         <p className="below wrong">{error?.message ?? "The answer broke off."}</p>
       )}
       {isOver && (
-        <div className="below tools" data-last={isLast}>
+        <div className="below tools" data-last={isLast} data-rated={feedback !== undefined}>
           {content && <CopyButton text={content} label="Copy" />}
-          {isLast && turnId && (
-            <button
-              type="button"
-              className="plain"
-              aria-label="Regenerate"
-              title="Regenerate"
-              onClick={() => {
-                void onAttempt(() => conversation.regenerate(turnId));
-                focusBox();
-              }}
-            >
-              <Icon name="again" />
-            </button>
+          {id ? (
+            <Feedback message={{ ...message, id }} conversation={conversation} onAttempt={onAttempt}>
+              {buttons}
+            </Feedback>
+          ) : (
+            buttons
           )}
-          <Said at={message.createdAt} />
         </div>
+      )}
+      {inspecting && turnId && (
+        <Context conversation={conversation} turnId={turnId} onClose={() => setInspecting(false)} />
       )}
     </>
   );

@@ -4,10 +4,15 @@ import { addressOf, go } from "./address.ts";
 import { focusBox } from "./focus.ts";
 import icon from "./icon.svg";
 import { Icon } from "./Icon.tsx";
+import { later } from "./later.tsx";
 import { Listed } from "./Listed.tsx";
+import { Found } from "./search/Found.tsx";
+import { useSearch } from "./search/useSearch.ts";
 import { isEscape } from "./typing.ts";
 import { useStore } from "./useStore.ts";
 import { shown } from "./words.ts";
+
+const Settings = later(() => import("./settings/Settings.tsx"));
 
 interface Props {
   client: ChatClient;
@@ -19,6 +24,9 @@ export function Sidebar({ client, openId, onLeave }: Props) {
   const list = useStore(client.conversations);
   const { status } = useStore(client.connection);
   const [sought, setSought] = useState("");
+  const [settingsOpen, setSettingsOpen] = useState(false);
+  const search = useSearch(client, sought, status === "connected");
+  const isSearch = sought.trim().length > 1;
   const found = list.items.filter((each) => matches(each, sought));
 
   return (
@@ -74,6 +82,7 @@ export function Sidebar({ client, openId, onLeave }: Props) {
           </section>
         ))}
         {sought && !found.length && <p className="quiet">Nothing found by that title.</p>}
+        {isSearch && <Found search={search} onOpen={onLeave} />}
         {status === "connected" && !sought && !list.items.length && !list.loading && !list.error && (
           <p className="quiet">What you talk about is kept here.</p>
         )}
@@ -85,10 +94,14 @@ export function Sidebar({ client, openId, onLeave }: Props) {
             disabled={list.loading}
             onClick={() => void client.loadMore().catch(() => undefined)}
           >
-            {list.loading ? "Loading …" : sought ? "Search further back" : "Show more"}
+            {list.loading ? "Loading …" : sought ? "Look at older titles" : "Show more"}
           </button>
         )}
       </div>
+      <button type="button" className="plain settings" aria-haspopup="dialog" onClick={() => setSettingsOpen(true)}>
+        <Icon name="gear" /> Settings
+      </button>
+      {settingsOpen && <Settings client={client} onClose={() => setSettingsOpen(false)} />}
     </nav>
   );
 }

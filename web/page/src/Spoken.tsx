@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "react";
 import type { ConversationState, MessageView } from "mnemosio-client";
 import { sentencesOf } from "./sentences.ts";
+import { wordsOf as wordsOfTool } from "./tools/words.ts";
 import { notSent } from "./words.ts";
 
 const PAUSE = 2000;
@@ -10,6 +11,8 @@ interface Told {
   key: string;
   attempt: number;
   length: number;
+  /** So many uses of tools. */
+  uses: number;
 }
 
 /** Tells a screen reader what is answered, a sentence or more at a time, at most every two seconds:
@@ -40,7 +43,7 @@ export function Spoken({ state: { messages } }: { state: ConversationState }) {
     refused.current = new Set(failed.map(({ key }) => key));
     for (const { key } of news) {
       if (waiting.current.some((each) => each.key === key)) continue;
-      waiting.current.push({ key, attempt: -1, length: 0 });
+      waiting.current.push({ key, attempt: -1, length: 0, uses: 0 });
     }
     if (timer.current === undefined) tell();
   }, [messages]);
@@ -69,9 +72,13 @@ function wordsOf(message: MessageView, told: Told): string {
   const isFirst = told.attempt < 0;
   const isAnew = message.attempt > 1 && told.attempt !== message.attempt;
   const { words, length } = sentencesOf(message.content, isAnew ? 0 : told.length, !isOpen(message));
+  const { tools = [] } = message;
+  const use = tools.length > (isAnew ? 0 : told.uses) ? tools.at(-1) : undefined;
   told.attempt = message.attempt;
   told.length = length;
-  return [(isFirst || isAnew) && !words ? "Answering …" : words, endOf(message)].filter(Boolean).join(" ");
+  told.uses = tools.length;
+  const said = [words, use && wordsOfTool(use, !isOpen(message))].filter(Boolean).join(" ");
+  return [(isFirst || isAnew) && !said ? "Answering …" : said, endOf(message)].filter(Boolean).join(" ");
 }
 
 function endOf({ status, error }: MessageView): string {

@@ -1,10 +1,12 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useCallback, useEffect, useImperativeHandle, useRef, type Ref } from "react";
 import type { Conversation, ConversationState, MessageView } from "mnemosio-client";
+import type { Place } from "./address.ts";
 import { focusBox } from "./focus.ts";
 import { Icon } from "./Icon.tsx";
 import { Row } from "./Row.tsx";
 import { useFollowing } from "./useFollowing.ts";
+import { useSought } from "./useSought.ts";
 import { useWaited } from "./useWaited.ts";
 
 export interface TranscriptHandle {
@@ -15,13 +17,15 @@ interface Props {
   ref: Ref<TranscriptHandle>;
   conversation: Conversation;
   state: ConversationState;
+  /** The message that somebody went to. */
+  sought: Place;
   online: boolean;
   /** Of a message; 0: no limit. */
   maxChars: number;
   onAttempt: (work: () => Promise<void>) => Promise<void>;
 }
 
-export function Transcript({ ref, conversation, state, online, maxChars, onAttempt }: Props) {
+export function Transcript({ ref, conversation, state, sought, online, maxChars, onAttempt }: Props) {
   const { messages, answering, hasEarlier, loadingEarlier } = state;
   const scroller = useRef<HTMLDivElement>(null);
   const { following, wanted, want, pin } = useFollowing(scroller);
@@ -43,6 +47,15 @@ export function Transcript({ ref, conversation, state, online, maxChars, onAttem
     paddingEnd: 24,
     anchorTo: "end", // what is read stays where it is when older messages come in above
     scrollEndThreshold: wanted.current ? Number.MAX_SAFE_INTEGER : -1,
+  });
+
+  const { searching, foundId } = useSought(sought, {
+    conversation,
+    state,
+    onAttempt,
+    letGo: () => want(false),
+    show: (index) => rows.scrollToIndex(index, { align: "start" }),
+    scroller,
   });
 
   function toEnd() {
@@ -90,6 +103,7 @@ export function Transcript({ ref, conversation, state, online, maxChars, onAttem
                   place={index + 1}
                   count={hasEarlier ? -1 : messages.length}
                   isLast={message.key === lastKey}
+                  isFound={foundId !== null && message.id === foundId}
                   trouble={message.status === "sending" ? state.error : null}
                   online={online}
                   maxChars={maxChars}
@@ -105,7 +119,7 @@ export function Transcript({ ref, conversation, state, online, maxChars, onAttem
       {first === 0 && hasEarlier && (
         <div className="earlier">
           {loadingEarlier ? (
-            <p>Loading what was said before …</p>
+            <p>{searching ? "Looking for the message …" : "Loading what was said before …"}</p>
           ) : (
             <button type="button" onClick={() => void onAttempt(() => conversation.loadEarlier())}>
               Show what was said before
@@ -131,6 +145,8 @@ export function Transcript({ ref, conversation, state, online, maxChars, onAttem
 }
 
 const LINE = 27;
+const PICTURES = 170;
+const USE = 30;
 const estimates = new WeakMap<MessageView, number>();
 
 /** About how high a row will be; only rows that come near are measured. */
@@ -138,10 +154,11 @@ function estimated(message: MessageView | undefined): number {
   if (!message) return 100;
   const known = estimates.get(message);
   if (known !== undefined) return known;
-  const { role, content } = message;
+  const { role, content, attachments, tools = [] } = message;
   const perLine = role === "user" ? 62 : 78;
   const breaks = content.length < 4000 ? content.split("\n").length - 1 : 60;
-  const height = 56 + LINE * (1 + breaks + Math.floor(content.length / perLine));
+  const rest = 56 + (attachments ? PICTURES : 0) + USE * tools.length;
+  const height = rest + LINE * (1 + breaks + Math.floor(content.length / perLine));
   estimates.set(message, height);
   return height;
 }

@@ -1,42 +1,64 @@
-// The open conversation is in the address, behind the #: the server needs no route for it.
+// What is open is in the address, behind the #: the server needs no route for it.
 import type { Store } from "mnemosio-client";
+
+/** Another object each time somebody goes somewhere, also where that is the same place. */
+export interface Place {
+  /** Of the conversation; null: a new one. */
+  id: string | null;
+  /** The message in it that is to be seen; null: the latest. */
+  message: string | null;
+}
 
 const listeners = new Set<() => void>();
 
-function read(): string | null {
-  const encoded = /^#\/c\/(.+)$/.exec(location.hash)?.[1];
-  if (!encoded) return null;
+function read(): Place {
+  const [, id, message] = /^#\/c\/([^/]+)(?:\/([^/]+))?$/.exec(location.hash) ?? [];
+  return { id: decoded(id), message: decoded(message) };
+}
+
+function decoded(part: string | undefined): string | null {
+  if (!part) return null;
   try {
-    return decodeURIComponent(encoded);
+    return decodeURIComponent(part);
   } catch {
-    return encoded;
+    return part;
   }
 }
 
-let openId = read();
+let place = read();
 
 function look() {
-  const id = read();
-  if (id === openId) return;
-  openId = id;
+  place = read();
   for (const listener of listeners) listener();
 }
 
-window.addEventListener("hashchange", look);
+window.addEventListener("hashchange", () => {
+  const { id, message } = read();
+  if (id !== place.id || message !== place.message) look();
+});
 
-/** The id of the conversation that is open; null: a new one. */
-export const address: Store<string | null> = {
-  get: () => openId,
+export const address: Store<Place> = {
+  get: () => place,
   subscribe(listener) {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
 };
 
-export const addressOf = (id: string | null) => (id === null ? "#/" : `#/c/${encodeURIComponent(id)}`);
+export function addressOf(id: string | null, message?: string | null): string {
+  if (id === null) return "#/";
+  const rest = message ? `/${encodeURIComponent(message)}` : "";
+  return `#/c/${encodeURIComponent(id)}${rest}`;
+}
 
-export function go(id: string | null, { replace = false } = {}) {
-  if (replace) history.replaceState(null, "", addressOf(id));
-  else history.pushState(null, "", addressOf(id));
+interface How {
+  message?: string | null;
+  replace?: boolean;
+}
+
+export function go(id: string | null, { message = null, replace = false }: How = {}) {
+  const there = addressOf(id, message);
+  if (replace || there === location.hash) history.replaceState(null, "", there);
+  else history.pushState(null, "", there);
   look();
 }

@@ -6,6 +6,7 @@ import "./styles/base.css";
 import "./styles/frame.css";
 import "./styles/transcript.css";
 import "./styles/composer.css";
+import "./styles/dialog.css";
 import "./styles/markdown.css";
 
 const root = document.getElementById("root");

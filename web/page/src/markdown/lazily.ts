@@ -3,7 +3,9 @@ import { useEffect, useRef, useState } from "react";
 const loaded = new Map<() => Promise<unknown>, unknown>();
 
 /** What `load` gives, when it is there; null until then, and where it can't be had. */
-export function useLazy<T>(load: () => Promise<T>): T | null {
+export function useLazy<T>(load: () => Promise<T>, onFailure = () => {}): T | null {
+  const failed = useRef(onFailure);
+  failed.current = onFailure;
   const [there, setThere] = useState<T | null>(() => (loaded.get(load) as T | undefined) ?? null);
   useEffect(() => {
     if (there) return;
@@ -13,7 +15,7 @@ export function useLazy<T>(load: () => Promise<T>): T | null {
         loaded.set(load, module);
         if (isWanted) setThere(() => module);
       },
-      () => undefined, // offline: shown without it
+      () => isWanted && failed.current(), // offline: shown without it
     );
     return () => {
       isWanted = false;

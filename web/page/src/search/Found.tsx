@@ -1,0 +1,63 @@
+import type { SearchResult } from "mnemosio-client";
+import { addressOf, go } from "../address.ts";
+import { shown } from "../words.ts";
+import { marked } from "./marked.tsx";
+import type { Search } from "./useSearch.ts";
+
+interface Props {
+  search: Search;
+  onOpen: () => void;
+}
+
+/** What was found in messages; each leads to its place in its conversation. */
+export function Found({ search: { searching, results, error, query }, onOpen }: Props) {
+  return (
+    <section aria-label="In messages" className="found">
+      <h2>In messages</h2>
+      <p className="quiet" role="status">
+        {error
+          ? `Messages can’t be searched now. ${error}`
+          : searching
+            ? "Searching …"
+            : results.length === 0
+              ? "No message has these words."
+              : ""}
+        {!searching && results.length > 0 && (
+          <span className="heard">
+            {results.length} {results.length === 1 ? "message" : "messages"} found
+          </span>
+        )}
+      </p>
+      <ul aria-busy={searching}>
+        {results.map((result) => (
+          <Hit key={result.message.id} result={result} query={query} onOpen={onOpen} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Hit({ result, query, onOpen }: { result: SearchResult; query: string; onOpen: () => void }) {
+  const { conversation, message, snippet } = result;
+  return (
+    <li>
+      <a
+        href={addressOf(conversation.id, message.id)}
+        onClick={(event) => {
+          if (event.metaKey || event.ctrlKey || event.shiftKey) return; // into another tab
+          event.preventDefault();
+          go(conversation.id, { message: message.id });
+          onOpen();
+        }}
+      >
+        <span className="where" dir="auto">
+          {shown(conversation.title)}
+        </span>
+        <span className="snippet" dir="auto">
+          {message.role === "user" ? "You: " : ""}
+          {marked(snippet, query)}
+        </span>
+      </a>
+    </li>
+  );
+}

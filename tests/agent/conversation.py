@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
 from agent.answering import AnswerChunk, AnswerRequest
 from agent.chat import ChatAgent
 from agent.errors import AnswerFailed
@@ -103,8 +106,20 @@ class Conversation:
         self.claimed = False
 
 
+async def said(agent: ChatAgent, request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
+    """What an answer says: all but the context that it begins with."""
+    async with aclosing(agent.answer(request)) as chunks:
+        async for chunk in chunks:
+            if chunk.context is None:
+                yield chunk
+
+
 async def collect(agent: ChatAgent, request: AnswerRequest) -> list[AnswerChunk]:
     return [chunk async for chunk in agent.answer(request)]
+
+
+async def collect_said(agent: ChatAgent, request: AnswerRequest) -> list[AnswerChunk]:
+    return [chunk async for chunk in said(agent, request)]
 
 
 async def said_before_failing(agent: ChatAgent, request: AnswerRequest) -> tuple[str, AnswerFailed]:

@@ -20,7 +20,7 @@ from agent.errors import (
 )
 from memory.errors import Unavailable
 from tests.agent.conftest import API_KEY, MakeAgent
-from tests.agent.conversation import Conversation, collect, said_before_failing
+from tests.agent.conversation import Conversation, collect_said, said, said_before_failing
 from tests.support.ports import free_port
 from tests.support.provider import Body, Provider, Script, echo
 from tests.support.wait import wait_until
@@ -35,7 +35,7 @@ def in_turn(*scripts: Script) -> Any:
 async def test_an_answer_is_streamed_in_chunks_with_the_usage_at_the_end(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
-    chunks = await collect(agent, conversation.ask("one two three"))
+    chunks = await collect_said(agent, conversation.ask("one two three"))
     assert [chunk.text for chunk in chunks] == ["echo:", " one", " two", " three", ""]
     assert [chunk.usage for chunk in chunks[:-1]] == [None] * 4
     assert chunks[-1].usage is not None
@@ -65,7 +65,7 @@ async def test_the_first_chunk_comes_before_the_answer_is_complete(
 ) -> None:
     gate = asyncio.Event()
     provider.respond = lambda body: Script(["early", " late"], gate=gate)
-    stream = agent.answer(conversation.ask("hi"))
+    stream = said(agent, conversation.ask("hi"))
     assert (await anext(stream)).text == "early"
     gate.set()
     assert "".join([chunk.text async for chunk in stream]) == " late"
@@ -76,7 +76,7 @@ async def test_odd_bytes_and_keep_alive_comments_change_nothing(
 ) -> None:
     text = ["Grüße ", "👩‍👩‍👧 ", "שלום ", "data: x\n\n", "\x00"]
     provider.respond = lambda body: Script(text, keep_alive=True, piece_bytes=3)
-    chunks = await collect(agent, conversation.ask("hi"))
+    chunks = await collect_said(agent, conversation.ask("hi"))
     assert [chunk.text for chunk in chunks if chunk.text] == text
 
 
@@ -87,14 +87,14 @@ async def test_a_question_reaches_the_model_as_it_is(
     agent: ChatAgent, provider: Provider, conversation: Conversation, text: str
 ) -> None:
     provider.respond = lambda body: Script(["ok"])
-    await collect(agent, conversation.ask(text))
+    await collect_said(agent, conversation.ask(text))
     assert provider.requests[-1].texts[-1] == text
 
 
 async def test_lone_surrogates_are_sent_as_question_marks(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
-    await collect(agent, conversation.ask("a\ud800b"))
+    await collect_said(agent, conversation.ask("a\ud800b"))
     assert provider.requests[-1].texts[-1] == "a?b"
 
 
@@ -117,7 +117,7 @@ async def test_a_failure_before_the_first_token_is_retried(
     agent: ChatAgent, provider: Provider, conversation: Conversation, failure: Script
 ) -> None:
     provider.respond = in_turn(failure)
-    chunks = await collect(agent, conversation.ask("hello"))
+    chunks = await collect_said(agent, conversation.ask("hello"))
     assert "".join(chunk.text for chunk in chunks) == "echo: hello"
     assert len(provider.requests) == 2
 
@@ -128,7 +128,7 @@ async def test_tries_come_at_growing_distances_and_end_with_their_budget(
     provider.respond = lambda body: Script(status=500)
     began = time.monotonic()
     with pytest.raises(ProviderUnavailable):
-        await collect(make_agent(retry_within=2.5), conversation.ask("hello"))
+        await collect_said(make_agent(retry_within=2.5), conversation.ask("hello"))
     assert time.monotonic() - began < 4.0
     times = [request.at for request in provider.requests]
     assert 3 <= len(times) <= 5
@@ -140,7 +140,7 @@ async def test_retry_after_is_waited_for(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
     provider.respond = in_turn(Script(status=429, retry_after="1"))
-    await collect(agent, conversation.ask("hello"))
+    await collect_said(agent, conversation.ask("hello"))
     assert provider.requests[1].at - provider.requests[0].at >= 1.0
 
 
@@ -150,7 +150,7 @@ async def test_a_retry_after_beyond_the_budget_is_told_at_once(
     provider.respond = lambda body: Script(status=429, retry_after="3600")
     began = time.monotonic()
     with pytest.raises(ProviderBusy) as failed:
-        await collect(agent, conversation.ask("hello"))
+        await collect_said(agent, conversation.ask("hello"))
     assert failed.value.retry_after == 3600
     assert failed.value.code == "rate_limited"
     assert len(provider.requests) == 1
@@ -179,7 +179,7 @@ async def test_a_refused_request_is_not_retried(
 ) -> None:
     provider.respond = lambda body: failure
     with pytest.raises(ProviderRejected) as failed:
-        await collect(agent, conversation.ask("hello"))
+        await collect_said(agent, conversation.ask("hello"))
     assert len(provider.requests) == 1
     assert not failed.value.retryable
     assert "scripted" not in str(failed.value)
@@ -219,7 +219,7 @@ async def test_no_first_token_ends_at_the_idle_time_out(
     agent = make_agent(idle_timeout=0.3, retry_within=0.2)
     began = time.monotonic()
     with pytest.raises(ProviderSilent):
-        await collect(agent, conversation.ask("hello"))
+        await collect_said(agent, conversation.ask("hello"))
     assert 0.3 <= time.monotonic() - began < 1.5
     await wait_until(lambda: provider.closed_by_client == 1, "the silent stream is closed")
 
@@ -229,7 +229,7 @@ async def test_a_slow_but_steady_stream_is_not_idle(
 ) -> None:
     provider.respond = lambda body: Script(["x"] * 8, delay=0.15)
     agent = make_agent(idle_timeout=0.8)
-    chunks = await collect(agent, conversation.ask("hello"))
+    chunks = await collect_said(agent, conversation.ask("hello"))
     assert "".join(chunk.text for chunk in chunks) == "x" * 8
 
 
@@ -239,7 +239,7 @@ async def test_zero_switches_context_limit_and_idle_time_out_off(
     agent = make_agent(context_token_budget=0, idle_timeout=0)
     conversation.exchange("x" * 100_000, "y" * 100_000)
     provider.respond = lambda body: Script(["slow"], delay=0.2)
-    chunks = await collect(agent, conversation.ask("hello"))
+    chunks = await collect_said(agent, conversation.ask("hello"))
     assert chunks[0].text == "slow"
     assert len(provider.requests[0].texts[1]) == 100_000
 
@@ -259,7 +259,7 @@ async def test_a_provider_that_cant_be_reached_is_unavailable(
 ) -> None:
     agent = make_agent(base_url=f"http://user:hunter2@127.0.0.1:{free_port()}/v1", retry_within=0.4)
     with pytest.raises(ProviderUnavailable) as failed:
-        await collect(agent, conversation.ask("hello"))
+        await collect_said(agent, conversation.ask("hello"))
     assert "hunter2" not in str(failed.value)
     assert failed.value.retryable
 
@@ -268,7 +268,7 @@ async def test_a_provider_that_comes_back_in_time_answers(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
     await provider.stop()
-    answering = asyncio.create_task(collect(agent, conversation.ask("hello")))
+    answering = asyncio.create_task(collect_said(agent, conversation.ask("hello")))
     await asyncio.sleep(0.2)  # the outage
     await provider.start()
     chunks = await answering
@@ -279,7 +279,7 @@ async def test_closing_the_answer_closes_the_providers_stream_at_once(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
     provider.respond = lambda body: Script(["one", " two"], silent_after=1)
-    stream = agent.answer(conversation.ask("hello"))
+    stream = said(agent, conversation.ask("hello"))
     assert (await anext(stream)).text == "one"
     assert provider.open_streams == 1
     await stream.aclose()
@@ -287,19 +287,19 @@ async def test_closing_the_answer_closes_the_providers_stream_at_once(
     assert provider.open_streams == 0
 
 
-@pytest.mark.parametrize("said", [0, 1], ids=["before the first token", "between two tokens"])
+@pytest.mark.parametrize("told", [0, 1], ids=["before the first token", "between two tokens"])
 async def test_cancelling_the_answer_closes_the_providers_stream_at_once(
-    agent: ChatAgent, provider: Provider, conversation: Conversation, said: int
+    agent: ChatAgent, provider: Provider, conversation: Conversation, told: int
 ) -> None:
-    provider.respond = lambda body: Script(["one", " two"], silent_after=said)
+    provider.respond = lambda body: Script(["one", " two"], silent_after=told)
     texts: list[str] = []
 
     async def answer() -> None:
-        async for chunk in agent.answer(conversation.ask("hello")):
+        async for chunk in said(agent, conversation.ask("hello")):
             texts.append(chunk.text)
 
     answering = asyncio.create_task(answer())
-    await wait_until(lambda: provider.open_streams == 1 and len(texts) == said, "it streams")
+    await wait_until(lambda: provider.open_streams == 1 and len(texts) == told, "it streams")
     answering.cancel()
     await asyncio.gather(answering, return_exceptions=True)
     await wait_until(lambda: provider.closed_by_client == 1, "the stream is closed", timeout=1.0)
@@ -309,7 +309,7 @@ async def test_cancelling_during_the_backoff_ends_the_tries(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
     provider.respond = lambda body: Script(status=429, retry_after="1")
-    answering = asyncio.create_task(collect(agent, conversation.ask("hello")))
+    answering = asyncio.create_task(collect_said(agent, conversation.ask("hello")))
     await wait_until(lambda: provider.requests, "the first try")
     answering.cancel()
     await asyncio.gather(answering, return_exceptions=True)
@@ -322,7 +322,7 @@ async def test_closing_the_agent_closes_running_streams(
 ) -> None:
     provider.respond = lambda body: Script(["one"], silent_after=1)
     agent = make_agent()
-    stream = agent.answer(conversation.ask("hello"))
+    stream = said(agent, conversation.ask("hello"))
     await anext(stream)
     await agent.close()
     await wait_until(lambda: provider.closed_by_client == 1, "the stream is closed", timeout=1.0)
@@ -344,7 +344,7 @@ async def test_a_conversation_that_cant_be_read_is_unavailable_and_asks_no_model
     request = conversation.ask("hello")
     conversation.away = True
     with pytest.raises(Unavailable):
-        await collect(agent, request)
+        await collect_said(agent, request)
     assert provider.requests == []
 
 
@@ -356,7 +356,7 @@ async def test_a_hundred_answers_at_a_time_stay_apart(agent: ChatAgent, provider
 
     provider.respond = slowly
     requests = [Conversation().ask(f"number {i}") for i in range(100)]
-    answers = await asyncio.gather(*(collect(agent, request) for request in requests))
+    answers = await asyncio.gather(*(collect_said(agent, request) for request in requests))
     texts = ["".join(chunk.text for chunk in chunks) for chunks in answers]
     assert texts == [f"echo: number {i}" for i in range(100)]
 
@@ -365,12 +365,12 @@ async def test_the_agent_tells_how_the_last_answer_went(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
     assert agent.state == "not asked yet"
-    await collect(agent, conversation.ask("well"))
+    await collect_said(agent, conversation.ask("well"))
     assert agent.state == "ok"
     provider.respond = lambda body: Script(status=401, error_message=f"Wrong key: {API_KEY}")
     _, failed = await said_before_failing(agent, conversation.ask("badly"))
     assert agent.state == f"the last answer failed: {failed}"
     assert API_KEY not in agent.state
     provider.respond = echo
-    await collect(agent, conversation.ask("well again"))
+    await collect_said(agent, conversation.ask("well again"))
     assert agent.state == "ok"

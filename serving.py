@@ -18,6 +18,7 @@ from pathlib import Path
 import uvloop
 
 from agent.chat import ChatAgent
+from agent.finding import Finder
 from agent.models import choose_model
 from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
@@ -95,11 +96,14 @@ async def serve(settings: Settings, place: Place | None, tell: Tell) -> None:
         for warning in await memory.warnings():
             log.warning(warning)
 
+        finder = make_finder(store)
+        started.push_async_callback(finder.close)
+
         agent = make_agent(settings, traced(memory, "memory", traces), traces)
         started.push_async_callback(agent.close)
 
         guests = await make_guest_secrets(settings, store)
-        server = make_server(settings, slot, store, memory, agent, guests, worker, traces)
+        server = make_server(settings, slot, store, memory, agent, finder, guests, worker, traces)
         started.push_async_callback(server.close)
         port = await server.start(settings.host, place.port if place else settings.port)
         if isinstance(store, SpooledStore):
@@ -168,6 +172,7 @@ def make_server(
     store: Store,
     memory: RedisConversationMemory,
     agent: ChatAgent,
+    finder: Finder,
     guests: GuestSecrets | None,
     worker: Worker | None,
     traces: Traces,
@@ -176,6 +181,7 @@ def make_server(
         store=traced_store(store, traces),
         memory=traced(memory, "memory", traces),
         agent=agent,
+        finder=finder,
         identity=make_identity(settings, guests),
         guests=guests,
         slot=slot,
@@ -214,6 +220,10 @@ def make_limits(settings: Settings) -> Limits:
         outbox_bytes=settings.max_outbox_bytes,
         connect_seconds=settings.connect_timeout_seconds,
     )
+
+
+def make_finder(store: Store) -> Finder:
+    return Finder(store.search)
 
 
 def make_agent(settings: Settings, memory: RedisConversationMemory, traces: Traces) -> ChatAgent:

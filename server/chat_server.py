@@ -20,6 +20,7 @@ from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
+from server.calls.search import Finder, SearchCalls
 from server.choices import Choices
 from server.deletion import Deletion
 from server.drained import Returns
@@ -101,6 +102,7 @@ class ChatServer:
         store: Store,
         memory: Memory,
         agent: Agent,
+        finder: Finder,
         identity: Identity,
         guests: GuestSecrets | None,
         slot: Slot,
@@ -118,6 +120,7 @@ class ChatServer:
         """``worker``: None where this is the only process on its port."""
         self._store = store
         self._memory = memory
+        self._finder = finder
         self._slot = slot
         self._page = page
         self._choices = choices
@@ -262,6 +265,7 @@ class ChatServer:
             answering=self.answering,
             max_message_chars=limits.message_chars,
         )
+        searching = SearchCalls(conversations=store.conversations, finder=self._finder)
         inspecting = InspectingCalls(conversations=store.conversations, turns=store.turns)
         self.feedback = FeedbackCalls(
             connections=self.connections,
@@ -274,6 +278,7 @@ class ChatServer:
             self.rates,
             about_conversations.handlers,
             about_messages.handlers,
+            searching.handlers,
             inspecting.handlers,
             self.feedback.handlers,
         )

@@ -22,6 +22,7 @@ MAX_ID_CHARS = 128
 MAX_TITLE_CHARS = 200
 MAX_CURSOR_CHARS = 1024
 MAX_COMMENT_CHARS = 2_000
+MAX_QUERY_CHARS = 500
 MAX_SEQ = 2**53 - 1  # what JavaScript counts exactly
 MAX_PACKET_BYTES = 1_000_000  # the transport closes a connection that sends more at once
 
@@ -72,6 +73,12 @@ class ConfigureConversation(Struct, frozen=True):
 
 class DeleteConversation(Struct, frozen=True):
     conversation_id: Id
+
+
+class SearchMessages(Struct, frozen=True):
+    query: Annotated[str, Meta(min_length=1, max_length=MAX_QUERY_CHARS)]
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
+    conversation_id: Id | None = None
 
 
 class SendMessage(Struct, frozen=True):

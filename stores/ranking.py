@@ -29,6 +29,9 @@ B = 0.4
 # What a message is worth by those one and two beside it.
 NEIGHBOURS = ((1, 0.5), (2, 0.25))
 
+# What is worth less than this share of the best is left out: measured, nothing that is needed.
+LEAST = 0.1
+
 # Joining two orders by their ranks: the higher, the less the first few matter.
 RANK_OFFSET = 60
 
@@ -94,8 +97,9 @@ def ranked(
     average = sum(len(terms) for _, _, terms in texts) / len(texts) if texts else 1
     own = [_worth(terms, rarity, average or 1) for _, _, terms in texts]
     worth = [own[i] + _by_neighbours(texts, own, i) for i in range(len(texts))]
+    least = LEAST * max(worth, default=0.0)
     by_words = sorted(
-        (i for i, value in enumerate(worth) if value > 0),
+        (i for i, value in enumerate(worth) if value > least),
         key=lambda i: (-worth[i], -texts[i][1].created_at),
     )
     meant = {(spot.conversation_id, spot.seq): rank for rank, spot in enumerate(near)}

@@ -108,4 +108,5 @@ class _TracedStore(_Traced):
         )
         self.facts = traced(store.facts, "store.facts", traces)
         self.attachments = traced(store.attachments, "store.attachments", traces)
+        self.search = traced(store.search, "store.search", traces)
         self.turns = cast("TurnStore", _TracedTurns(store.turns, "store.turns", traces))

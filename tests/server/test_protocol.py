@@ -15,6 +15,7 @@ from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
 from server.calls.messages import MessageCalls
+from server.calls.search import SearchCalls
 from server.choices import Choices
 from server.edge.connections import Connection, Connections
 from server.edge.rates import Rates
@@ -29,6 +30,7 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "conversation:rename": protocol.RenameConversation,
     "conversation:configure": protocol.ConfigureConversation,
     "conversation:delete": protocol.DeleteConversation,
+    "conversation:search": protocol.SearchMessages,
     "message:send": protocol.SendMessage,
     "message:edit": protocol.EditMessage,
     "message:feedback": protocol.GiveFeedback,
@@ -36,7 +38,6 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "turn:regenerate": protocol.RegenerateTurn,
     "turn:context": protocol.TurnContext,
 }
-LATER = ("conversation:search",)
 
 NUMBERS = {"value": 1}
 """What stands in a required field that is no text."""
@@ -106,7 +107,8 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
     feedback = FeedbackCalls(
         connections=connections, conversations=nobody, turns=nobody, memory=nobody
     )
-    groups = (conversations, messages, inspecting, feedback)
+    searching = SearchCalls(conversations=nobody, finder=nobody)
+    groups = (conversations, messages, inspecting, feedback, searching)
     rates = Rates(calls=0, messages=0)
     calls = Calls(connections, rates, *(group.handlers for group in groups))
     return calls, connection
@@ -121,7 +123,7 @@ async def test_a_call_that_is_no_object_is_answered_with_invalid(name: str) -> N
         assert answer.body["error"]["message"] == "A call takes exactly one object."
 
 
-@pytest.mark.parametrize("name", [*LATER, "session", "connect", "", "open", None, 5, ["x"], {}])
+@pytest.mark.parametrize("name", ["session", "connect", "", "open", None, 5, ["x"], {}])
 async def test_what_is_no_call_is_answered_with_invalid(name: object) -> None:
     calls, connection = calls_and_a_connection()
     answer = await calls.dispatch(connection.sid, name, ({},))

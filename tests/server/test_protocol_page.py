@@ -13,7 +13,7 @@ from memory.records import Answer, Feedback, Position, ToolUse, Turn, TurnError,
 from server import errors, protocol, shapes
 from server.feed import events
 from server.feed.log import Checkpoint, Log
-from tests.server.test_protocol import CALLS, LATER, conversation, required, turn
+from tests.server.test_protocol import CALLS, conversation, required, turn
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 
@@ -136,9 +136,3 @@ def test_the_shapes_are_those_of_the_page() -> None:
         assert line is not None
         assert {key for key in keys(line[1]) if not key.endswith("?")} == set(least)
         assert {key.rstrip("?") for key in keys(line[1])} == set(most)
-
-
-def test_the_page_says_what_is_not_there_yet() -> None:
-    later = {name for row in table("Not in this version") for name in names(f"`{row}`")}
-    assert set(LATER) <= later
-    assert not later & set(CALLS)

@@ -49,6 +49,7 @@ TYPES = {
     "message": "WireMessage",
     "messages": "WireMessage[]",
     "message_ids": "string[]",
+    "results": "{ conversation: WireConversation; message: WireMessage; snippet: string }[]",
     "turn": "WireTurn",
     "turns": "WireRunning[]",
     "tool": "WireTool",

@@ -93,6 +93,10 @@ export interface Calls {
     fields: { conversation_id: string };
     answer: object;
   };
+  "conversation:search": {
+    fields: { query: string; limit?: number; conversation_id?: string };
+    answer: { results: { conversation: WireConversation; message: WireMessage; snippet: string }[] };
+  };
   "message:send": {
     fields: { message_id: string; content: string; conversation_id?: string; if_busy?: "interrupt" | "queue" | "reject" };
     answer: { conversation_id: string; message: WireMessage; turn: WireTurn; durability: "permanent" | "spooled" };

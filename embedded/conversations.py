@@ -17,6 +17,7 @@ from embedded.rows import (
     standing_record,
 )
 from embedded.words import forget_words
+from embedded.usage import EmbeddedUsage
 from memory.errors import NotFound
 from memory.records import NO_CHOICE, Choice, Conversation, Position, Summary, Turn
 from stores.facts import forget_conversation
@@ -114,9 +115,10 @@ POSITIONS = """
 class EmbeddedConversations:
     """``stores.contract.ConversationStore``, and the archive's standing and summary."""
 
-    def __init__(self, database: Database, facts: EmbeddedFacts) -> None:
+    def __init__(self, database: Database, facts: EmbeddedFacts, usage: EmbeddedUsage) -> None:
         self._database = database
         self._facts = facts
+        self._usage = usage
 
     async def create(
         self,
@@ -241,6 +243,7 @@ class EmbeddedConversations:
         found = await self._database.row(BY_ID, {"id": conversation_id})
         if found is not None and found["deleted"]:
             await forget_conversation(self._facts, found["user"], conversation_id)
+            await self._usage.keep(conversation_id, found["user"])
         while not await self._database.write(work):
             pass
         await forget_words(self._database)

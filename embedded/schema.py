@@ -152,6 +152,24 @@ SCHEMA = (
         kept TEXT NOT NULL                          -- JSON: memory/facts.py
     )
     """,
+    # What deleted conversations used: their turns are gone, and were paid for.
+    """
+    CREATE TABLE IF NOT EXISTS usage (
+        conversation TEXT PRIMARY KEY NOT NULL,
+        user TEXT NOT NULL,
+        last_day INTEGER NOT NULL,                  -- days since 1970, UTC
+        days TEXT NOT NULL                          -- JSON, by day
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS usage_of_a_user ON usage (user, last_day)",
+    """
+    CREATE TABLE IF NOT EXISTS spent (
+        day INTEGER NOT NULL,
+        server TEXT NOT NULL,
+        tokens INTEGER NOT NULL,                    -- of all users there; only rises
+        PRIMARY KEY (day, server)
+    )
+    """,
     "CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS probes (name TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL)",
 )

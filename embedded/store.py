@@ -12,6 +12,7 @@ from embedded.facts import EmbeddedFacts
 from embedded.search import EmbeddedSearch
 from embedded.turns import EmbeddedTurns
 from embedded.words import WORDS
+from embedded.usage import EmbeddedUsage
 from memory.records import Transcript
 from stores.turn_archive import TurnArchive
 
@@ -31,7 +32,8 @@ class EmbeddedStore(TurnArchive):
         """``searched``: whether anybody will ask ``search``, which an index is kept for."""
         self._database = Database(path, also=WORDS if searched else None)
         self.facts = EmbeddedFacts(self._database)
-        self.conversations = EmbeddedConversations(self._database, self.facts)
+        self.usage = EmbeddedUsage(self._database)
+        self.conversations = EmbeddedConversations(self._database, self.facts, self.usage)
         self.turns = EmbeddedTurns(self._database, self.facts)
         self.attachments = EmbeddedAttachments(self._database)
         self.search = EmbeddedSearch(self._database)

@@ -33,6 +33,12 @@ facts                                                   one document a user
     _id, stamp                                          the user; another stamp with each change
     kept (JSON text)                                    see memory/facts.py
 
+usage                                                   what a purged conversation used
+    _id (the conversation), user, last_day              days since 1970, UTC
+    days [{day, turns, input_tokens, …}]
+spent                                                   what a server has noted of a day
+    _id "day/server", day, tokens                       tokens only rises
+
 secrets     _id the name, value
 probes      one document, written by ``ping``
 
@@ -153,6 +159,9 @@ ATTACHMENT_INDEXES = [
     IndexModel([("at", ASCENDING)], name="unclaimed", partialFilterExpression={"claimed": False}),
 ]
 
+USAGE_INDEXES = [IndexModel([("user", ASCENDING), ("last_day", ASCENDING)], name="of_a_user")]
+SPENT_INDEXES = [IndexModel([("day", ASCENDING)], name="of_a_day")]
+
 
 @dataclass(frozen=True)
 class Collections:
@@ -160,6 +169,8 @@ class Collections:
     turns: AsyncCollection[Document]
     attachments: AsyncCollection[Document]
     facts: AsyncCollection[Document]
+    usage: AsyncCollection[Document]
+    spent: AsyncCollection[Document]
     secrets: AsyncCollection[Document]
     probes: AsyncCollection[Document]
 
@@ -170,6 +181,8 @@ class Collections:
             turns=database["turns"],
             attachments=database["attachments"],
             facts=database["facts"],
+            usage=database["usage"],
+            spent=database["spent"],
             secrets=database["secrets"],
             probes=database["probes"],
         )
@@ -181,6 +194,8 @@ class Collections:
             self.turns,
             self.attachments,
             self.facts,
+            self.usage,
+            self.spent,
             self.secrets,
             self.probes,
         ]
@@ -190,6 +205,8 @@ class Collections:
         await self.conversations.create_indexes(CONVERSATION_INDEXES)
         await self.turns.create_indexes(TURN_INDEXES)
         await self.attachments.create_indexes(ATTACHMENT_INDEXES)
+        await self.usage.create_indexes(USAGE_INDEXES)
+        await self.spent.create_indexes(SPENT_INDEXES)
 
     async def probe(self) -> None:
         """A write that changes nothing of anybody's."""

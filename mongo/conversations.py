@@ -20,6 +20,7 @@ from mongo.documents import (
     standing_record,
 )
 from mongo.facts import MongoFacts
+from mongo.usage import MongoUsage
 from stores.facts import forget_conversation
 from stores.rules import kept_by, require_choice_text, require_same_request, require_text
 from stores.turn_archive import Standing
@@ -34,9 +35,10 @@ MOST_POSITIONS = 500
 class MongoConversations:
     """``stores.contract.ConversationStore``, and the archive's standing and summary."""
 
-    def __init__(self, connection: Connection, facts: MongoFacts) -> None:
+    def __init__(self, connection: Connection, facts: MongoFacts, usage: MongoUsage) -> None:
         self._connection = connection
         self._facts = facts
+        self._usage = usage
 
     async def create(
         self,
@@ -187,6 +189,7 @@ class MongoConversations:
         if found is None:
             return
         await forget_conversation(self._facts, found["user"], conversation_id)
+        await self._usage.keep(conversation_id, found["user"])
         while True:
             async with self._connection.operation() as collections:
                 if await self._purge_some(collections, conversation_id):

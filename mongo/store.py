@@ -16,6 +16,7 @@ from mongo.conversations import MongoConversations
 from mongo.facts import MongoFacts
 from mongo.search import MongoSearch
 from mongo.turns import MongoTurns
+from mongo.usage import MongoUsage
 from stores.turn_archive import TurnArchive
 
 
@@ -40,7 +41,8 @@ class MongoStore(TurnArchive):
         what it becomes. It must not raise."""
         self._connection = Connection(uri, database, driver, on_change)
         self.facts = MongoFacts(self._connection)
-        self.conversations = MongoConversations(self._connection, self.facts)
+        self.usage = MongoUsage(self._connection)
+        self.conversations = MongoConversations(self._connection, self.facts, self.usage)
         self.turns = MongoTurns(self._connection, self.conversations, self.facts)
         self.attachments = MongoAttachments(self._connection)
         self.search = MongoSearch(self._connection)

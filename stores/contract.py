@@ -32,6 +32,7 @@ from memory.records import (
 from stores.attachments import AttachmentStore
 from stores.facts import FactStore
 from stores.search import SearchStore
+from stores.usage import UsageStore
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +130,7 @@ class ConversationStore(Protocol):
 
     async def purge(self, conversation_id: str) -> None:
         """Remove a deleted conversation's turns and attachments for good, and what is remembered of
-        its user from there alone; its tombstone notes that it is done."""
+        its user from there alone; its tombstone notes that it is done. What it used is kept."""
         ...
 
     async def unpurged(self, limit: int) -> Sequence[str]:
@@ -314,6 +315,9 @@ class Store(Archive, Protocol):
 
     @property
     def facts(self) -> FactStore: ...
+
+    @property
+    def usage(self) -> UsageStore: ...
 
     @property
     def attachments(self) -> AttachmentStore: ...

@@ -107,6 +107,7 @@ class _TracedStore(_Traced):
             store.conversations, "store.conversations", traces
         )
         self.facts = traced(store.facts, "store.facts", traces)
+        self.usage = traced(store.usage, "store.usage", traces)
         self.attachments = traced(store.attachments, "store.attachments", traces)
         self.search = traced(store.search, "store.search", traces)
         self.turns = cast("TurnStore", _TracedTurns(store.turns, "store.turns", traces))

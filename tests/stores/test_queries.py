@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from embedded import attachments, conversations, facts, statements
+from embedded import attachments, conversations, facts, statements, usage
 from embedded.store import EmbeddedStore
 from memory.errors import DuplicateNumber
-from memory.records import Attachment
+from memory.records import Answer, Attachment
 from mongo.store import MongoStore
 from stores.attachments import Origin
 from stores.contract import Store
@@ -38,7 +38,7 @@ from tests.support.mongod import Mongod
 
 SQL = {
     f"{module.__name__}.{name}": text
-    for module in (attachments, conversations, facts, statements)
+    for module in (attachments, conversations, facts, statements, usage)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 }
@@ -121,6 +121,19 @@ async def used(store: Store) -> None:
     await store.attachments.get("other-3", "p3")
     await store.attachments.claim(["p1"])
     await store.attachments.remove_unclaimed(["p1", "p2"], before=9)
+    for day in range(20):
+        await store.usage.note_spent("us", day, 5)
+        await store.usage.note_spent("others", day, 5)
+    await store.usage.of_conversation(conversation_id, 0)
+    for i in range(10):
+        gone = await a_conversation(store, f"user-{i}", at=4_000)
+        used = Answer(message_id="a", content="", status="complete", created_at=1, usage={"x": 1})
+        answering = await inserted(store, a_turn(gone, status="running"))
+        await store.turns.finish(answering, "completed", used)
+        await store.conversations.delete(gone, f"user-{i}")
+        await store.usage.of_user(f"user-{i}", 0)
+        await store.conversations.purge(gone)
+        await store.usage.of_user(f"user-{i}", 0)
     await store.conversations.delete(conversation_id, USER)
     await store.conversations.unpurged(10)
     await store.conversations.purge(conversation_id)

@@ -207,6 +207,9 @@ def make_choices(settings: Settings) -> Choices:
 def make_limits(settings: Settings) -> Limits:
     return Limits(
         message_chars=settings.max_message_chars,
+        attachments=settings.max_attachments,
+        attachment_bytes=settings.max_attachment_bytes,
+        attachment_bytes_per_user=settings.max_attachment_bytes_per_user,
         messages_per_minute=settings.rate_limit_messages_per_minute,
         calls_per_minute=settings.rate_limit_calls_per_minute,
         running_turns=settings.max_running_turns,

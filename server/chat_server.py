@@ -15,6 +15,8 @@ from aiohttp import web
 
 from agent.answering import Agent
 from memory.records import Message, Position, Transcript
+from server.attachments import Attachments
+from server.calls.attachments import AttachmentCalls
 from server.calls.conversations import ConversationCalls, told
 from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
@@ -188,6 +190,13 @@ class ChatServer:
             answering=self.answering,
             signals=self.signals,
         )
+        self.attachments = Attachments(
+            store.attachments,
+            store.turns,
+            most=limits.attachments,
+            most_bytes=limits.attachment_bytes,
+            most_bytes_per_user=limits.attachment_bytes_per_user,
+        )
         self.returns = Returns(memory, self.feeds, self._drop)
         self._hear_signals()
         self.rates = Rates(
@@ -233,6 +242,7 @@ class ChatServer:
         acceptance = Acceptance(
             conversations=store.conversations,
             turns=store.turns,
+            attachments=self.attachments,
             memory=memory,
             feeds=self.feeds,
             answering=self.answering,
@@ -242,6 +252,7 @@ class ChatServer:
         rewriting = Rewriting(
             conversations=store.conversations,
             turns=store.turns,
+            attachments=self.attachments,
             memory=memory,
             feeds=self.feeds,
             answering=self.answering,
@@ -260,12 +271,16 @@ class ChatServer:
             connections=self.connections,
             conversations=store.conversations,
             feeds=self.feeds,
+            attachments=self.attachments,
             acceptance=acceptance,
             rewriting=rewriting,
             answering=self.answering,
             max_message_chars=limits.message_chars,
         )
         searching = SearchCalls(conversations=store.conversations, finder=self._finder)
+        about_attachments = AttachmentCalls(
+            conversations=store.conversations, attachments=self.attachments
+        )
         inspecting = InspectingCalls(conversations=store.conversations, turns=store.turns)
         self.feedback = FeedbackCalls(
             connections=self.connections,
@@ -279,6 +294,7 @@ class ChatServer:
             about_conversations.handlers,
             about_messages.handlers,
             searching.handlers,
+            about_attachments.handlers,
             inspecting.handlers,
             self.feedback.handlers,
         )
@@ -315,6 +331,8 @@ class ChatServer:
             drop=self.transport.drop,
             limits={
                 "message_chars": limits.message_chars,
+                "attachments": limits.attachments,
+                "attachment_bytes": limits.attachment_bytes,
                 "messages_per_minute": limits.messages_per_minute,
                 "calls_per_minute": limits.calls_per_minute,
                 "queued_turns": limits.queued_turns,
@@ -360,6 +378,7 @@ class ChatServer:
         self._tasks.start(self.leases.renew_forever(), "lease renewal")
         self._tasks.start(self.leases.sweep_forever(), "turn sweep")
         self._tasks.start(self.deletion.sweep_forever(), "deletion sweep")
+        self._tasks.start(self.attachments.sweep_forever(), "attachment sweep")
         self._tasks.start(self.upkeep.look_elsewhere_forever(), "feeds of other servers")
         self._tasks.start(self.upkeep.compare_forever(), "feeds compared")
         self._tasks.start(self.upkeep.look_for_unheard_forever(), "feeds heard")

@@ -9,6 +9,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """0 switches a limit off. Where it does not say otherwise, a limit is this process's."""
 
     message_chars: int
+    attachments: int
+    """With one message; 0: none are taken."""
+    attachment_bytes: int
+    """Of each."""
+    attachment_bytes_per_user: int
+    """Of all that a user has stored."""
     messages_per_minute: int
     """Of one user, on all servers together; so the next."""
     calls_per_minute: int

@@ -31,6 +31,14 @@ Title = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS)]
 Name = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
 Cursor = Annotated[str, Meta(max_length=MAX_CURSOR_CHARS)]
 IfBusy = Literal["queue", "interrupt", "reject"]
+MediaType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+
+
+class Overfull:
+    """Stands for a call's object whose binary parts were more than the transport takes."""
+
+
+OVERFULL = Overfull()
 
 
 class CreateConversation(Struct, frozen=True):
@@ -81,11 +89,18 @@ class SearchMessages(Struct, frozen=True):
     conversation_id: Id | None = None
 
 
+class NewAttachment(Struct, frozen=True):
+    type: Literal["image"]
+    media_type: MediaType
+    data: bytes  # base64 where it comes as text; or a binary part of the packet
+
+
 class SendMessage(Struct, frozen=True):
     message_id: Id
     content: Annotated[str, Meta(min_length=1)]
     conversation_id: Id | None = None
     if_busy: IfBusy = "queue"
+    attachments: list[NewAttachment] = []
 
 
 class EditMessage(Struct, frozen=True):
@@ -93,6 +108,7 @@ class EditMessage(Struct, frozen=True):
     message_id: Id
     new_message_id: Id
     content: Annotated[str, Meta(min_length=1)]
+    attachments: list[NewAttachment] | None = None  # left out: those of the message stay
 
 
 class GiveFeedback(Struct, frozen=True):
@@ -118,13 +134,22 @@ class TurnContext(Struct, frozen=True):
     turn_id: Id
 
 
+class GetAttachment(Struct, frozen=True):
+    conversation_id: Id
+    attachment_id: Id
+
+
 Request = TypeVar("Request", bound=Struct)
 
-_FIELD = re.compile(r"`\$\.(\w+)|field `(\w+)`")
+# Where something is missing further inside, the field of the call is named, and not that one.
+_FIELD = re.compile(r"`\$\.(\w+)|field `(\w+)`(?!.*`\$\.)")
 
 
 def parse(kind: type[Request], arguments: tuple[Any, ...]) -> Request:
-    """The one object of a call, as ``kind``. Raises ``Invalid``, naming the field at fault."""
+    """The one object of a call, as ``kind``. Raises ``Invalid``, naming the field at fault, and
+    ``TooLarge``."""
+    if arguments == (OVERFULL,):
+        raise TooLarge(f"A call may have {MAX_PACKET_BYTES} bytes of binary data.")
     if len(arguments) != 1 or not isinstance(arguments[0], Mapping):
         raise Invalid("A call takes exactly one object.")
     # A field that is null is a field left out: that is how many clients write "absent".

@@ -182,6 +182,9 @@ class Settings(BaseSettings):
     )
 
     max_message_chars: int = _whole(100_000, 0, 1_000_000)
+    max_attachments: int = _whole(4, 0, 8)  # 0: none are taken
+    max_attachment_bytes: int = _whole(700_000, 0, 1_000_000)
+    max_attachment_bytes_per_user: int = _whole(100_000_000, 0, 10**12)
     max_running_turns: int = _whole(1_000, 0, 1_000_000)
     max_queued_turns: int = _whole(20, 0, 10_000)
     max_queued_turns_per_user: int = _whole(100, 0, 100_000)

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from memory.records import Conversation, Feedback, Message, ToolUse, Turn, TurnStatus
+from memory.records import Attachment, Conversation, Feedback, Message, ToolUse, Turn, TurnStatus
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -63,9 +63,20 @@ def message_shape(conversation_id: str, message: Message) -> dict[str, Any]:
         "turn_id": message.turn_id,
         "created_at": time_text(message.created_at),
     }
+    if message.attachments:
+        shape["attachments"] = [attachment_shape(each) for each in message.attachments]
     if message.feedback is not None:
         shape["feedback"] = feedback_shape(message.feedback)
     return shape
+
+
+def attachment_shape(attachment: Attachment) -> dict[str, Any]:
+    return {
+        "id": attachment.id,
+        "type": attachment.type,
+        "media_type": attachment.media_type,
+        "size": attachment.size,
+    }
 
 
 def feedback_shape(feedback: Feedback) -> dict[str, Any]:

@@ -18,7 +18,10 @@ RECORDS = ("memory.records", "memory.errors", "memory.archive", "memory.facts")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": ("serving", "server"),
     "serving": PACKAGES,
-    "server": ("server", "agent", "memory", "redislink", "stores.contract", "stores.facts"),
+    "server": (
+        *("server", "agent", "memory", "redislink"),
+        *("stores.contract", "stores.attachments", "stores.facts"),
+    ),
     "agent": ("agent", "memory"),
     "memory": ("memory", "redislink"),
     "redislink": ("redislink",),

@@ -8,6 +8,7 @@ from typing import Any
 
 from memory.records import Conversation, question_of
 from server import protocol, shapes
+from server.attachments import Attachments
 from server.calls.conversations import told
 from server.calls.dispatch import Handler
 from server.calls.joining import joining, withdrawn_on_failure
@@ -29,6 +30,7 @@ class MessageCalls:
         connections: Connections,
         conversations: ConversationStore,
         feeds: Feeds,
+        attachments: Attachments,
         acceptance: Acceptance,
         rewriting: Rewriting,
         answering: Answering,
@@ -37,6 +39,7 @@ class MessageCalls:
         self._connections = connections
         self._conversations = conversations
         self._feeds = feeds
+        self._attachments = attachments
         self._acceptance = acceptance
         self._rewriting = rewriting
         self._answering = answering
@@ -54,12 +57,13 @@ class MessageCalls:
     async def send(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.SendMessage, arguments)
         protocol.check_content(call.content, self._max_message_chars)
-        self._refuse_work_while_stopping()
         user_id = connection.user_id
+        attached = self._attachments.checked(user_id, call.message_id, call.attachments)
+        self._refuse_work_while_stopping()
         about = call.conversation_id or first_conversation_id(user_id, call.message_id)
         async with joining(connection, about):
             follows = self._feeds.follows(connection, about)
-            place = await self._acceptance.place(user_id, call, follows=follows)
+            place = await self._acceptance.place(user_id, call, attached, follows=follows)
             if place.created:
                 told(self._connections, "conversation:created", place.conversation)
             opening = await self._follow(connection, place.conversation)
@@ -72,13 +76,18 @@ class MessageCalls:
     async def edit(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.EditMessage, arguments)
         protocol.check_content(call.content, self._max_message_chars)
+        attached = None
+        if call.attachments is not None:
+            attached = self._attachments.checked(
+                connection.user_id, call.new_message_id, call.attachments
+            )
         self._refuse_work_while_stopping()
         async with joining(connection, call.conversation_id):
             await self._rewriting.pay_for_edit(connection.user_id, call)
             conversation = await self._conversations.get(call.conversation_id, connection.user_id)
             opening = await self._follow(connection, conversation)
             with withdrawn_on_failure(opening):
-                accepted = await self._rewriting.edit(conversation, call)
+                accepted = await self._rewriting.edit(conversation, call, attached)
         place = Place(conversation, False, None)
         return _accepted(accepted, partial(self._join, connection, place, opening))
 

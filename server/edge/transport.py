@@ -10,6 +10,7 @@ python-engineio is there only, and tests/server/edge/ holds it against the insta
   or into its queue where something waits there already.
 - What is no packet is dropped with a line in the log: the library logs a traceback for each. Binary
   parts are bounded, in number and size; the library keeps what it is sent until the last has come.
+  Where they are too large together none is kept, and the call is answered with ``too_large``.
 - A client that does not CONNECT in time, or is refused and stays, is ended. For the library its
   answers to pings are enough.
 - Whatever becomes of a connect handler, nothing stays of a client that is not connected (since
@@ -38,7 +39,7 @@ from socketio import packet as socketio_packet
 from server.edge.engine import EngineServer, Session
 from server.edge.websocket import text_frame
 from server.identity.origins import allowing
-from server.protocol import MAX_PACKET_BYTES
+from server.protocol import MAX_PACKET_BYTES, OVERFULL
 from server.tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -50,8 +51,8 @@ library_log.addFilter(lambda record: record.exc_info is not None)
 # Engine.IO's type of a packet that carries one of Socket.IO.
 MESSAGE = str(engineio_packet.MESSAGE).encode()
 
-# Binary parts that a packet may announce. No call has any.
-MAX_ATTACHMENTS = 8
+# Binary parts that a packet may announce: as many as a message may have attachments (settings.py).
+MAX_BINARY_PARTS = 8
 
 # Of one session. A stock client needs one; each costs looking at a token.
 MAX_CONNECTS = 10
@@ -116,6 +117,10 @@ class Malformed(ValueError):
 class ClientPacket(socketio_packet.Packet):  # type: ignore[misc]
     """A packet that fails as ``Malformed``, whatever is wrong with it."""
 
+    data: Any
+    attachments: list[bytes]
+    _is_overfull = False
+
     def decode(self, encoded_packet: Any) -> int:
         try:
             attachments: int = super().decode(encoded_packet)
@@ -125,18 +130,23 @@ class ClientPacket(socketio_packet.Packet):  # type: ignore[misc]
             # What can't be read is a call none the less, and is answered as one without a name.
             self.data = None
             attachments = 0
-        if self.packet_type not in CLIENT_PACKETS or attachments > MAX_ATTACHMENTS:
+        if self.packet_type not in CLIENT_PACKETS or attachments > MAX_BINARY_PARTS:
             raise Malformed(f"type {self.packet_type!s:.10}, {attachments} attachments")
         return attachments
 
     def add_attachment(self, attachment: bytes) -> bool:
         """Whether it was the last."""
         if sum(map(len, self.attachments)) + len(attachment) > MAX_PACKET_BYTES:
-            raise Malformed("too much binary")
+            self._is_overfull = True
+        if self._is_overfull:  # counted on, so that it is answered; kept is none of it
+            self.attachments = [b""] * len(self.attachments)
+            attachment = b""
         try:
             complete: bool = super().add_attachment(attachment)
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise Malformed(type(error).__name__) from error
+        if complete and self._is_overfull and isinstance(self.data, list):
+            self.data = [*self.data[:1], OVERFULL]
         return complete
 
 

@@ -12,6 +12,7 @@ Races, and what closes them:
   gives it as it is now, and the turn follows that, before it begins or is acknowledged. (A server
   that dies between the two leaves a turn which nobody was told is kept: its next attempt is
   answered as the conversation was when it was last read here.)
+- A message's attachments are stored, and its server dies before the insert: ``attachments.py``.
 - A turn that ends between "is anything open?" and the insert of a waiting one: after every waiting
   insert the conversation is asked to go on.
 """
@@ -34,6 +35,7 @@ from memory.errors import (
 )
 from memory.records import (
     ENDED,
+    Attachment,
     Choice,
     Conversation,
     Position,
@@ -44,6 +46,7 @@ from memory.records import (
     question_of,
     request_digest,
 )
+from server.attachments import Attached, Attachments, references
 from server.clock import now_ms
 from server.errors import Busy, Conflict
 from server.feed.feeds import Feeds
@@ -66,6 +69,8 @@ class Place(msgspec.Struct, frozen=True):
     conversation: Conversation
     created: bool
     turn: Turn | None
+    attachments: list[Attachment] = []
+    """Of the message, and stored."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -79,6 +84,7 @@ class Acceptance:
         *,
         conversations: ConversationStore,
         turns: TurnStore,
+        attachments: Attachments,
         memory: Memory,
         feeds: Feeds,
         answering: Answering,
@@ -87,6 +93,7 @@ class Acceptance:
     ) -> None:
         self._conversations = conversations
         self._turns = turns
+        self._attachments = attachments
         self._memory = memory
         self._feeds = feeds
         self._answering = answering
@@ -95,12 +102,16 @@ class Acceptance:
         self._known_here: OrderedDict[str, Conversation] = OrderedDict()
         """As they were when they last got a message here, the latest last."""
 
-    async def place(self, user_id: str, call: SendMessage, *, follows: bool = False) -> Place:
-        """Find or make the conversation of a message. A new one is paid for before anything is made
-        for it. Raises ``NotFound``, ``Conflict`` and ``RateLimited``.
+    async def place(
+        self, user_id: str, call: SendMessage, attached: Attached = (), *, follows: bool = False
+    ) -> Place:
+        """Find or make the conversation of a message, and store what comes with it. A new one is
+        paid for before anything is made for it. Raises ``NotFound``, ``Conflict``, ``RateLimited``
+        and ``TooLarge``.
 
         ``follows``: the caller is on its feed, so that nobody opens it by what is found here.
         """
+        attachments = references(attached)
         try:
             known = await self._toll.known(user_id, call.message_id)
         except Unavailable:
@@ -113,28 +124,32 @@ class Acceptance:
                 call.conversation_id or first_conversation_id(user_id, call.message_id),
             )
         if known is not None:
-            return await self._known(known, call)
+            return await self._known(known, call, attachments)
         if call.conversation_id is not None:
             conversation = follows and self._as_known_here(call.conversation_id, user_id)
             if not conversation:
                 conversation = await self._conversations.get(call.conversation_id, user_id)
-            return Place(conversation, False, None)
+            await self._attachments.keep(user_id, conversation.id, call.message_id, attached)
+            return Place(conversation, False, None, attachments)
+        first_id = first_conversation_id(user_id, call.message_id)
+        # Before there is a conversation: where they can't be kept, none is to be begun.
+        await self._attachments.keep(user_id, first_id, call.message_id, attached)
         conversation, created = await self._conversations.create(
-            first_conversation_id(user_id, call.message_id),
+            first_id,
             user_id,
             title_of(call.content),
             digest=None,
             at=now_ms(),
         )
-        return Place(conversation, created, None)
+        return Place(conversation, created, None, attachments)
 
-    async def _known(self, turn: Turn, call: SendMessage) -> Place:
+    async def _known(self, turn: Turn, call: SendMessage, attachments: list[Attachment]) -> Place:
         """The place of a message that was accepted before, if this is the same call again."""
         asked = call.conversation_id or first_conversation_id(turn.user_id, call.message_id)
-        if turn.digest != request_digest(asked, call.content):
+        if turn.digest != request_digest(asked, call.content, attachments):
             raise Conflict(field="message_id")
         conversation = await self._conversations.get(turn.conversation_id, turn.user_id)
-        return Place(conversation, False, turn)
+        return Place(conversation, False, turn, attachments)
 
     def _as_known_here(self, conversation_id: str, user_id: str) -> Conversation | None:
         """A conversation need not be read again that came to rest here: it stays its user's, a
@@ -163,7 +178,7 @@ class Acceptance:
                     self._answering.reserving() as has_room,
                     self._answering.joining(place.conversation.user_id) as joining,
                 ):
-                    turn, earlier = await self._insert(place.conversation, call, has_room, joining)
+                    turn, earlier = await self._insert(place, call, has_room, joining)
                     turn, conversation = await self._announce(turn, call)
                     if turn.status == "running":
                         position = position_at(conversation, turn)
@@ -172,7 +187,7 @@ class Acceptance:
                 known = await self._turns.by_message(place.conversation.user_id, call.message_id)
                 if known is None:
                     raise NotFound from None  # accepted and deleted within this moment
-                place = await self._known(known, call)
+                place = await self._known(known, call, place.attachments)
                 return await self._repeated(known, place.conversation)
             except Duplicate as error:  # the turn's id is in use, by a regenerate's choice of it
                 raise Conflict(field="message_id") from error
@@ -186,9 +201,10 @@ class Acceptance:
         return Accepted(turn, conversation)
 
     async def _insert(
-        self, conversation: Conversation, call: SendMessage, has_room: bool, joining: Joining
+        self, place: Place, call: SendMessage, has_room: bool, joining: Joining
     ) -> tuple[Turn, list[Turn]]:
         """The new turn, and the open ones before it. Raises ``Busy`` and ``DuplicateMessage``."""
+        conversation = place.conversation
         for _ in range(MAX_COLLISIONS):
             # Whatever others did since has a number that the insert collides with.
             last: Turn | Rest | None = self._turns.at_rest(conversation.id)
@@ -201,7 +217,7 @@ class Acceptance:
                 raise Busy
             if self._max_waiting and len(earlier) > self._max_waiting:
                 raise Busy("Too many messages are waiting for an answer.")
-            turn = self._new_turn(conversation, call, last, runs=has_room and not earlier)
+            turn = self._new_turn(place, call, last, runs=has_room and not earlier)
             if turn.status == "queued":
                 joining.take_place()
             try:
@@ -214,9 +230,10 @@ class Acceptance:
         raise Unavailable("The conversation is too busy to place a message.")
 
     def _new_turn(
-        self, conversation: Conversation, call: SendMessage, last: Turn | Rest | None, *, runs: bool
+        self, place: Place, call: SendMessage, last: Turn | Rest | None, *, runs: bool
     ) -> Turn:
         at = now_ms()
+        conversation = place.conversation
         return Turn(
             id=derived_id("turn", conversation.user_id, call.message_id),
             conversation_id=conversation.id,
@@ -224,8 +241,13 @@ class Acceptance:
             n=last.n + 1 if last else 1,
             place=last.place + 1 if last else 1,
             revision=last.revision if last else 0,
-            question=Question(message_id=call.message_id, content=call.content, created_at=at),
-            digest=request_digest(conversation.id, call.content),
+            question=Question(
+                message_id=call.message_id,
+                content=call.content,
+                created_at=at,
+                attachments=place.attachments,
+            ),
+            digest=request_digest(conversation.id, call.content, place.attachments),
             accepted="running" if runs else "queued",
             status="running" if runs else "queued",
             attempt=int(runs),

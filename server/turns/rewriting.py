@@ -34,6 +34,7 @@ from memory.errors import (
     Unavailable,
 )
 from memory.records import ENDED, Choice, Conversation, Question, Turn, current, derived_id
+from server.attachments import Attached, Attachments, references
 from server.clock import now_ms
 from server.errors import Busy, Conflict, Missing
 from server.feed.feeds import Feeds
@@ -61,15 +62,24 @@ class Rewrite:
         self.find = find
         self.content: str | None = None
         """Of an edit; a regenerate asks again what was asked."""
+        self.attached: Attached | None = None
+        """What comes with an edit; None: what came with the message that it replaces."""
 
     def question(self, replaced: Turn, at: int) -> Question:
-        if self.content is not None:
-            return Question(message_id=self.key, content=self.content, created_at=at)
         asked = replaced.question
+        if self.content is not None:
+            attached = self.attached
+            return Question(
+                message_id=self.key,
+                content=self.content,
+                created_at=at,
+                attachments=asked.attachments if attached is None else references(attached),
+            )
         return Question(
             message_id=asked.message_id,
             content=asked.content,
             created_at=asked.created_at,
+            attachments=asked.attachments,
             key=self.key,
         )
 
@@ -84,6 +94,7 @@ class Rewriting:
         *,
         conversations: ConversationStore,
         turns: TurnStore,
+        attachments: Attachments,
         memory: ForgettingMemory,
         feeds: Feeds,
         answering: Answering,
@@ -92,6 +103,7 @@ class Rewriting:
     ) -> None:
         self._conversations = conversations
         self._turns = turns
+        self._attachments = attachments
         self._memory = memory
         self._feeds = feeds
         self._answering = answering
@@ -107,8 +119,11 @@ class Rewriting:
         """As ``pay_for_edit``."""
         await self._toll.known(user_id, _regenerate_key(user_id, call.new_turn_id))
 
-    async def edit(self, conversation: Conversation, call: EditMessage) -> Accepted:
-        """Raises ``Missing``, ``Conflict``, ``Busy``, ``NotFound`` and ``Unavailable``."""
+    async def edit(
+        self, conversation: Conversation, call: EditMessage, attached: Attached | None = None
+    ) -> Accepted:
+        """Raises ``Missing``, ``Conflict``, ``Busy``, ``NotFound``, ``TooLarge`` and
+        ``Unavailable``."""
 
         async def find() -> Turn:
             asked = await self._turns.by_message(conversation.user_id, call.message_id)
@@ -119,14 +134,16 @@ class Rewriting:
                     return there
             raise Missing("There is no such message of yours.", field="message_id")
 
+        replacing = [] if attached is None else ["attachments"]
+        replacing += [each.id for each in references(attached or [])]
         rewrite = Rewrite(
             derived_id("turn", conversation.user_id, call.new_message_id),
             call.new_message_id,
-            _digest("edit", conversation.id, call.message_id, call.content),
+            _digest("edit", conversation.id, call.message_id, call.content, *replacing),
             "new_message_id",
             find,
         )
-        rewrite.content = call.content
+        rewrite.content, rewrite.attached = call.content, attached
         return await self._rewrite(conversation, rewrite)
 
     async def regenerate(self, conversation: Conversation, call: RegenerateTurn) -> Accepted:
@@ -169,6 +186,9 @@ class Rewriting:
                 return await self._repeated(known, rewrite)
             if not await self._stop_from(conversation.id, (await rewrite.find()).place):
                 break
+        await self._attachments.keep(
+            conversation.user_id, conversation.id, rewrite.key, rewrite.attached or []
+        )
         try:
             turn, conversation = await self._begin(conversation, rewrite)
         except DuplicateMessage:

@@ -10,6 +10,7 @@ import pytest
 
 from memory.records import Answer, Conversation, Message, Position, Question, Turn, question_of
 from server import protocol, shapes
+from server.calls.attachments import AttachmentCalls
 from server.calls.conversations import ConversationCalls
 from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
@@ -37,6 +38,7 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "turn:stop": protocol.StopTurn,
     "turn:regenerate": protocol.RegenerateTurn,
     "turn:context": protocol.TurnContext,
+    "attachment:get": protocol.GetAttachment,
 }
 
 NUMBERS = {"value": 1}
@@ -98,17 +100,19 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         connections=connections,
         conversations=nobody,
         feeds=nobody,
+        attachments=nobody,
         acceptance=nobody,
         rewriting=nobody,
         answering=nobody,
         max_message_chars=10,
     )
+    attachments = AttachmentCalls(conversations=nobody, attachments=nobody)
     inspecting = InspectingCalls(conversations=nobody, turns=nobody)
     feedback = FeedbackCalls(
         connections=connections, conversations=nobody, turns=nobody, memory=nobody
     )
     searching = SearchCalls(conversations=nobody, finder=nobody)
-    groups = (conversations, messages, inspecting, feedback, searching)
+    groups = (conversations, messages, attachments, inspecting, feedback, searching)
     rates = Rates(calls=0, messages=0)
     calls = Calls(connections, rates, *(group.handlers for group in groups))
     return calls, connection
@@ -144,6 +148,8 @@ def test_a_missing_field_is_named(kind: type[msgspec.Struct]) -> None:
 def test_a_field_of_another_type_is_named(kind: type[msgspec.Struct]) -> None:
     for name in kind.__struct_fields__:
         for value in (True, 1.5, float("nan"), [], {}, b"bytes"):
+            if name == "attachments" and value == []:
+                continue
             assert refusal(kind, example(kind) | {name: value}).field == name, value
 
 
@@ -313,3 +319,38 @@ def test_a_turn_goes_out_as_it_is_or_as_it_was_accepted() -> None:
 
 def test_new_ids_differ() -> None:
     assert len({protocol.new_id() for _ in range(100)}) == 100
+
+
+PICTURE = {"type": "image", "media_type": "image/png", "data": "YWJj"}
+
+
+def test_an_attachments_data_is_base64_or_bytes() -> None:
+    for data in ("YWJj", b"abc"):
+        given = {"message_id": "m", "content": "x", "attachments": [PICTURE | {"data": data}]}
+        sent = protocol.parse(protocol.SendMessage, (given,))
+        assert sent.attachments[0].data == b"abc"
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    [
+        PICTURE | {"data": "YWJ"},
+        PICTURE | {"data": "YW-_"},
+        PICTURE | {"data": "YWJj\n"},
+        PICTURE | {"data": [97]},
+        PICTURE | {"media_type": "image/svg+xml"},
+        PICTURE | {"media_type": "IMAGE/PNG"},
+        PICTURE | {"type": "file"},
+        {"type": "image", "media_type": "image/png"},
+        "YWJj",
+        None,
+    ],
+)
+def test_an_attachment_that_is_none_is_named(attachment: object) -> None:
+    for kind in (protocol.SendMessage, protocol.EditMessage):
+        assert refusal(kind, example(kind) | {"attachments": [attachment]}).field == "attachments"
+
+
+def test_too_much_binary_is_too_large() -> None:
+    with pytest.raises(TooLarge):
+        protocol.parse(protocol.SendMessage, (protocol.OVERFULL,))

@@ -9,7 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from memory.records import Answer, Feedback, Position, ToolUse, Turn, TurnError, question_of
+from memory.records import (
+    Answer,
+    Attachment,
+    Feedback,
+    Position,
+    ToolUse,
+    Turn,
+    TurnError,
+    question_of,
+)
 from server import errors, protocol, shapes
 from server.feed import events
 from server.feed.log import Checkpoint, Log
@@ -124,10 +133,14 @@ def test_the_feeds_events_are_those_of_the_page() -> None:
 
 def test_the_shapes_are_those_of_the_page() -> None:
     question = question_of(turn())
-    rated = msgspec.structs.replace(question, feedback=Feedback(value=1, comment="Thanks."))
+    picture = Attachment(id="a", type="image", media_type="image/png", size=67)
+    rated = msgspec.structs.replace(
+        question, feedback=Feedback(value=1, comment="Thanks."), attachments=[picture]
+    )
     sent = {
         "conversation": (shapes.conversation_shape(conversation()),) * 2,
         "message": (shapes.message_shape("c", question), shapes.message_shape("c", rated)),
+        "attachment": (shapes.attachment_shape(picture),) * 2,
         "turn": (shapes.turn_shape(turn()),) * 2,
         "tool": (shapes.tool_shape(LOOKS), shapes.tool_shape(USE)),
     }

@@ -13,6 +13,7 @@ from agent.answering import AnswerChunk, AnswerRequest, Untitled
 from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
 from memory.records import Message, Position, Transcript, Turn
+from server.attachments import Attachments
 from server.errors import Busy, RateLimited
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
@@ -101,6 +102,9 @@ class Server:
         self.acceptance = Acceptance(
             conversations=store.conversations,
             turns=store.turns,
+            attachments=Attachments(
+                store.attachments, store.turns, most=0, most_bytes=0, most_bytes_per_user=0
+            ),
             memory=memory,
             feeds=feeds,
             answering=self.answering,

@@ -59,6 +59,12 @@ TYPES = {
     "error": "WireError",
     "feedback": "{ value: 1 | -1; comment?: string }",
     "usage": "Record<string, unknown>",
+    "type": '"image"',
+    "media_type": union(protocol.MediaType),
+    "size": "number",
+    "data": "string",
+    "attachment": "WireAttachment",
+    "attachments": "WireAttachment[]",
     "context": "Record<string, unknown>",
     **dict.fromkeys(("model", "system_prompt"), "string | null"),
     "server": "{ version: string; limits: Record<string, number>; models: string[]; "
@@ -127,20 +133,31 @@ def parameter(kind: Any) -> str:
         )
     if isinstance(kind, msgspec.inspect.LiteralType):
         return " | ".join(json.dumps(value) for value in kind.values)
+    if isinstance(kind, msgspec.inspect.ListType):
+        return f"{parameter(kind.item_type)}[]"
+    if isinstance(kind, msgspec.inspect.StructType):
+        return inline(parameters(kind))
+    if isinstance(kind, msgspec.inspect.BytesType):  # which JSON has as base64
+        return "string | Uint8Array"
     return {msgspec.inspect.StrType: "string", msgspec.inspect.IntType: "number"}[type(kind)]
+
+
+def parameters(kind: msgspec.inspect.StructType) -> list[str]:
+    return [
+        member(field.name, parameter(field.type), optional=not field.required)
+        for field in kind.fields
+    ]
 
 
 def call(name: str, rows: dict[str, list[str]]) -> str:
     info = msgspec.inspect.type_info(CALLS[name])
     assert isinstance(info, msgspec.inspect.StructType)
-    fields = [
-        member(field.name, parameter(field.type), optional=not field.required)
-        for field in info.fields
-    ]
     answer = rows[name][1]
     same = re.match(r"as `([^`]+)`", answer)
     members = told(rows[same[1]][1] if same else answer)
-    return member(name, f"{{\n    fields: {inline(fields)};\n    answer: {inline(members)};\n  }}")
+    return member(
+        name, f"{{\n    fields: {inline(parameters(info))};\n    answer: {inline(members)};\n  }}"
+    )
 
 
 def wire() -> str:
@@ -157,6 +174,7 @@ def wire() -> str:
             f"\nexport type ErrorCode = {codes};\n",
             interface("WireError", shape("`error` is")),
             interface("WireConversation", shape("- conversation:")),
+            interface("WireAttachment", shape("- attachment:")),
             interface("WireMessage", shape("- message:")),
             interface("WireTurn", shape("- turn:")),
             interface("WireTool", shape("- tool:")),

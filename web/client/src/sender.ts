@@ -85,8 +85,11 @@ export class Sender {
   }
 }
 
-const attached = ({ mediaType, data }: NewAttachment) =>
-  ({ type: "image", media_type: mediaType, data }) as const;
+type Attached = NonNullable<Calls["message:send"]["fields"]["attachments"]>[number];
+
+/** What is no media type of the contract's is answered with `invalid`. */
+const attached = ({ mediaType, data }: NewAttachment): Attached =>
+  ({ type: "image", media_type: mediaType, data }) as Attached;
 
 function viewOf({ id, content, at, error, images }: Unsent): MessageView {
   const named = images?.map((image, index) => ({ id: `${id}/${index}`, ...image }));

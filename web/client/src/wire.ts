@@ -23,6 +23,13 @@ export interface WireConversation {
   system_prompt: string | null;
 }
 
+export interface WireAttachment {
+  id: string;
+  type: "image";
+  media_type: "image/gif" | "image/jpeg" | "image/png" | "image/webp";
+  size: number;
+}
+
 export interface WireMessage {
   id: string;
   conversation_id: string;
@@ -32,6 +39,7 @@ export interface WireMessage {
   status: "complete" | "interrupted" | "stopped";
   turn_id: string;
   created_at: string;
+  attachments?: WireAttachment[];
   feedback?: { value: 1 | -1; comment?: string };
 }
 
@@ -98,11 +106,11 @@ export interface Calls {
     answer: { results: { conversation: WireConversation; message: WireMessage; snippet: string }[] };
   };
   "message:send": {
-    fields: { message_id: string; content: string; conversation_id?: string; if_busy?: "interrupt" | "queue" | "reject" };
+    fields: { message_id: string; content: string; conversation_id?: string; if_busy?: "interrupt" | "queue" | "reject"; attachments?: { type: "image"; media_type: "image/gif" | "image/jpeg" | "image/png" | "image/webp"; data: string | Uint8Array }[] };
     answer: { conversation_id: string; message: WireMessage; turn: WireTurn; durability: "permanent" | "spooled" };
   };
   "message:edit": {
-    fields: { conversation_id: string; message_id: string; new_message_id: string; content: string };
+    fields: { conversation_id: string; message_id: string; new_message_id: string; content: string; attachments?: { type: "image"; media_type: "image/gif" | "image/jpeg" | "image/png" | "image/webp"; data: string | Uint8Array }[] };
     answer: { conversation_id: string; message: WireMessage; turn: WireTurn; durability: "permanent" | "spooled" };
   };
   "message:feedback": {
@@ -120,6 +128,10 @@ export interface Calls {
   "turn:context": {
     fields: { conversation_id: string; turn_id: string };
     answer: { context: Record<string, unknown> | null };
+  };
+  "attachment:get": {
+    fields: { conversation_id: string; attachment_id: string };
+    answer: { attachment: WireAttachment; data: string };
   };
 }
 

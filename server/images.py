@@ -21,6 +21,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Those that stand alone, without a length.
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _START_OF_SCAN, _END = 0xDA, 0xD9
+# A camera's has a few dozen segments before its frame; junk could have a hundred thousand.
+_MOST_STEPS = 2_000
 
 
 class BadImage(ValueError):
@@ -71,11 +73,12 @@ def _webp(data: bytes) -> tuple[int, int]:
 def _jpeg(data: bytes) -> tuple[int, int]:
     _require(data.startswith(b"\xff\xd8\xff"))
     at = 2
-    while True:
+    for _ in range(_MOST_STEPS):
         _require(data[at] == 0xFF)
-        while data[at] == 0xFF:  # any number of them may stand before a marker
-            at += 1
+        at += 1
         marker = data[at]
+        if marker == 0xFF:  # any number of them may stand before a marker
+            continue
         at += 1
         if marker in _FRAMES:
             return _big(data, at + 5, 2), _big(data, at + 3, 2)
@@ -84,6 +87,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
             length = _big(data, at, 2)
             _require(length >= 2)
             at += length
+    raise BadImage
 
 
 def _require(holds: bool) -> None:

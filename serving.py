@@ -99,7 +99,7 @@ async def serve(settings: Settings, place: Place | None, tell: Tell) -> None:
         finder = make_finder(store)
         started.push_async_callback(finder.close)
 
-        agent = make_agent(settings, traced(memory, "memory", traces), traces)
+        agent = make_agent(settings, store, traced(memory, "memory", traces), traces)
         started.push_async_callback(agent.close)
 
         guests = await make_guest_secrets(settings, store)
@@ -229,7 +229,9 @@ def make_finder(store: Store) -> Finder:
     return Finder(store.search)
 
 
-def make_agent(settings: Settings, memory: RedisConversationMemory, traces: Traces) -> ChatAgent:
+def make_agent(
+    settings: Settings, store: Store, memory: RedisConversationMemory, traces: Traces
+) -> ChatAgent:
     key = settings.openai_api_key
     model = choose_model(
         api_key=key.get_secret_value() if key else None,
@@ -241,6 +243,7 @@ def make_agent(settings: Settings, memory: RedisConversationMemory, traces: Trac
     return ChatAgent(
         memory,
         model,
+        attachments=traced(store.attachments, "store.attachments", traces),
         system_prompt=settings.system_prompt,
         system_prompts=settings.system_prompts,
         context_token_budget=settings.context_token_budget,

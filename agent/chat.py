@@ -10,6 +10,7 @@ from types import MappingProxyType
 from agent.answering import AnswerChunk, AnswerRequest, Untitled
 from agent.choosing import Choosing
 from agent.errors import AnswerFailed
+from agent.images import AttachmentSource, read_images
 from agent.memory_port import ConversationMemory
 from agent.models import Model
 from agent.prompt import build_prompt
@@ -34,6 +35,7 @@ class ChatAgent:
         memory: ConversationMemory,
         model: Model,
         *,
+        attachments: AttachmentSource | None = None,
         system_prompt: str,
         system_prompts: Mapping[str, str] = NO_PROMPTS,
         context_token_budget: int,
@@ -43,7 +45,8 @@ class ChatAgent:
         retry_within: float = Patience().retry_within,
         traces: Traces = NO_TRACES,
     ) -> None:
-        """``system_prompts`` are those that a conversation may choose, by their names.
+        """``attachments`` is what messages' images are read from. ``system_prompts`` are those that
+        a conversation may choose, by their names.
         ``idle_timeout`` and ``retry_within`` in seconds. 0 means: no limit of the context, no
         summary, no idle time-out.
 
@@ -52,6 +55,7 @@ class ChatAgent:
         Takes over ``model``: ``close`` closes it.
         """
         self._memory = memory
+        self._attachments = attachments
         self._model = model
         self._budget = context_token_budget or sys.maxsize
         self._patience = Patience(idle=idle_timeout or None, retry_within=retry_within)
@@ -85,12 +89,16 @@ class ChatAgent:
         transcript = await self._memory.read(request.conversation_id, at_least=request.position)
         self._note_if_due(request.conversation_id, transcript)
         chosen = self._choosing.choose(request)
+        images = await read_images(
+            self._attachments, request.conversation_id, transcript, request.question
+        )
         prompt = build_prompt(
             transcript,
             request.question,
             system_prompt=chosen.system_prompt,
             budget=self._budget,
             counter=chosen.counter,
+            images=images,
         )
         span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
         span.end()

@@ -6,6 +6,7 @@ fit, reach the model.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -86,7 +87,8 @@ def reply_to(messages: Sequence[BaseMessage]) -> str:
     question = messages[-1].text.strip() if messages else ""
     known.learn_facts(question)
     new = not known.answers and not known.notes
-    return (INTRODUCTION if new else "") + _answer(question, known)
+    shown = _shown(messages[-1]) if messages else ""
+    return (INTRODUCTION if new else "") + shown + _answer(question, known)
 
 
 def is_summary_request(messages: Sequence[BaseMessage]) -> bool:
@@ -111,6 +113,21 @@ def _answer(question: str, known: Known) -> str:
         f"{_messages(count)} of yours in this conversation{_and_notes(known)}. "
         'Tell me your name or what you like, then ask "what do you remember?".'
     )
+
+
+def _shown(question: BaseMessage) -> str:
+    """What came with the question, by its kind and size: nobody here can see it."""
+    if isinstance(question.content, str):
+        return ""
+    images = [
+        f"{block['mime_type']}, {len(base64.b64decode(block['base64'])):,} bytes"
+        for block in question.content
+        if isinstance(block, dict) and block.get("type") == "image" and "base64" in block
+    ]
+    if not images:
+        return ""
+    what = "an image" if len(images) == 1 else f"{len(images)} images"
+    return f"I was given {what} ({'; '.join(images)}), and can't see. "
 
 
 def _tell_name(known: Known) -> str:

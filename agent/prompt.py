@@ -8,9 +8,9 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from agent.context import Given
 from agent.exchanges import Exchange, exchanges_before, is_answered, last_seq
+from agent.images import NO_IMAGES, Images, left_out, message_with_images
 from agent.tokens import TokenCounter
 from agent.wording import SUMMARY_PREAMBLE, SUMMARY_TAG, fence, sendable
-from memory.chat_messages import to_langchain
 from memory.records import Message, Summary, Transcript
 
 
@@ -27,6 +27,7 @@ def build_prompt(
     system_prompt: str,
     budget: int,
     counter: TokenCounter,
+    images: Images = NO_IMAGES,
 ) -> Prompt:
     """System prompt with the summary, the answered exchanges before ``question``, the question.
 
@@ -35,7 +36,7 @@ def build_prompt(
     the summary covers may fill the prompt to half the budget only: they help a short conversation
     to stay verbatim, and a long one shouldn't pay for them twice.
     """
-    asked = _sendable(to_langchain(question))
+    asked = message_with_images(question, images)
     system = _system(system_prompt, None)
     given = Given(system_prompt=system_prompt, budget=budget, tokens={})
     given.tokens["system"] = counter.count(system)
@@ -55,7 +56,7 @@ def build_prompt(
     chosen: list[tuple[Exchange, list[BaseMessage]]] = []
     given.tokens["window"] = 0
     for exchange in reversed(exchanges_before(transcript.messages, question)):
-        messages = [_sendable(to_langchain(message)) for message in exchange]
+        messages = [message_with_images(message, images) for message in exchange]
         if not is_answered(messages):
             continue
         costs = counter.count(messages)
@@ -67,6 +68,7 @@ def build_prompt(
         chosen.append((exchange, messages))
     chosen.reverse()
     given.window = [message for exchange, _ in chosen for message in exchange]
+    given.left_out += left_out([*given.window, question], images)
     window = [message for _, messages in chosen for message in messages]
     return Prompt([*system, *window, asked], given)
 
@@ -82,9 +84,3 @@ def _system(system_prompt: str, summary: Summary | None) -> list[BaseMessage]:
 def _covered(exchange: Exchange, summary: Summary | None) -> bool:
     seq = last_seq(exchange)
     return summary is not None and seq is not None and seq <= summary.upto
-
-
-def _sendable(message: BaseMessage) -> BaseMessage:
-    if isinstance(message.content, str):
-        message.content = sendable(message.content)
-    return message

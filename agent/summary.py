@@ -17,12 +17,12 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from agent.background import Background
 from agent.errors import AnswerFailed
 from agent.exchanges import Exchange, exchanges_of
+from agent.images import text_with_stand_ins
 from agent.memory_port import ConversationMemory
 from agent.streaming import Patience, stream_answer
 from agent.tokens import TokenCounter
 from agent.tracing import NO_TRACES, Traces
 from agent.wording import SUMMARISER_INSTRUCTIONS, fence, sendable
-from memory.chat_messages import to_langchain
 from memory.records import Message, Position, Summary, Transcript
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class Summariser:
         one request whatever their language."""
         if message.type not in ("human", "ai"):
             return ""
-        text = to_langchain(message).text.strip()
+        text = text_with_stand_ins(message)
         bound = max(self._budget // 2, 1)
         text = text if len(text) <= bound else text[:bound] + " […]"
         return fence("user" if message.type == "human" else "assistant", text) if text else ""

@@ -17,7 +17,7 @@ from tests.support.client import Client, new_id
 from tests.support.mongod import Mongod
 from tests.support.node import JS_FOLDER, require_node
 from tests.support.pictures import GIF, JPEG, WEBP, attachment, png
-from tests.support.provider import Provider, Script
+from tests.support.provider import Provider, Script, images_of, text_of
 from tests.support.wait import wait_until
 
 
@@ -311,7 +311,7 @@ async def test_an_edit_keeps_replaces_or_removes_them_and_a_regenerate_keeps_the
 
 
 async def test_without_the_store_a_message_with_images_waits_and_leaves_no_trace(
-    start_app: StartApp, settings: dict[str, str], own_mongod: Mongod
+    start_app: StartApp, settings: dict[str, str], own_mongod: Mongod, provider: Provider
 ) -> None:
     app = start_app(**settings)
     async with Client(app.url) as guest:
@@ -319,7 +319,11 @@ async def test_without_the_store_a_message_with_images_waits_and_leaves_no_trace
         await guest.completed(sent["turn"]["id"])
         conversation_id = sent["conversation_id"]
         own_mongod.kill()
-        assert (await guest.send("plain", conversation_id))["durability"] == "spooled"
+        plain = await guest.send("plain", conversation_id)
+        assert plain["durability"] == "spooled"
+        await guest.completed(plain["turn"]["id"])
+        shown = [m for m in provider.chats[-1].messages if m["role"] == "user"]
+        assert [text_of(each) for each in shown] == ["look\n[image: png, 1 kB]", "plain"]
         calls = [
             {
                 "message_id": new_id(),
@@ -350,8 +354,29 @@ async def test_without_the_store_a_message_with_images_waits_and_leaves_no_trace
             await wait_until(taken, "the message is taken", timeout=20)
         messages = await guest.transcript(conversation_id)
         assert await fetched(guest, messages[0]) == png()
+        context = await guest.ok(
+            "turn:context", conversation_id=conversation_id, turn_id=plain["turn"]["id"]
+        )
+        assert context["context"]["left_out"] == ["images: unavailable"]
         contents = [each["content"] for each in messages if each["role"] == "user"]
         assert contents == ["look", "plain", "look"]
+
+
+async def test_the_provider_is_sent_the_images_of_this_question_and_of_those_before(
+    start_app: StartApp, provider: Provider
+) -> None:
+    app = start_app(**with_provider(provider))
+    async with Client(app.url) as guest:
+        sent = await guest.send("look", attachments=[attachment(), attachment(GIF, "image/gif")])
+        await guest.completed(sent["turn"]["id"])
+        await guest.ask("and now?", sent["conversation_id"])
+    data_url = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
+    for chat, texts in zip(provider.chats, (["look"], ["look", "and now?"]), strict=True):
+        questions = [each for each in chat.messages if each["role"] == "user"]
+        assert [text_of(each) for each in questions] == texts
+        assert images_of(questions[0])[0] == data_url
+        assert images_of(questions[0])[1].startswith("data:image/gif;base64,")
+        assert not any(images_of(each) for each in questions[1:])
 
 
 async def test_a_question_with_an_image_is_answered_on_when_its_server_dies(

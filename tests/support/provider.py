@@ -103,8 +103,23 @@ def _is_told(body: Body, instructions: str) -> bool:
     return bool(first["role"] == "system" and first["content"].startswith(instructions))
 
 
+def text_of(message: Body) -> str:
+    """Without its images."""
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part["text"] for part in content if part["type"] == "text")
+
+
+def images_of(message: Body) -> list[str]:
+    """The URLs of its images."""
+    content = message["content"]
+    parts = [] if isinstance(content, str) else content
+    return [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+
+
 def echo(body: Body) -> Script:
-    last = body["messages"][-1]["content"]
+    last = text_of(body["messages"][-1])
     if is_summary(body):
         said = [text for tag, text in fenced(last) if tag != "notes"]
         return Script([f"summary of {len(said)} messages"])

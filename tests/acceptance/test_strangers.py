@@ -17,6 +17,7 @@ from tests.acceptance.outages import store_is
 from tests.server.test_protocol_page import names, table
 from tests.support.client import Client, new_id
 from tests.support.mongod import Mongod
+from tests.support.pictures import attachment
 from tests.support.provider import Provider
 from tests.support.redis_server import RedisServer
 
@@ -35,6 +36,11 @@ def calls_about_one(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "title": "mine now",
         "limit": 5,
         "if_busy": "interrupt",
+        "attachments": [attachment()],
+        "value": 1,
+        "comment": "not mine",
+        "model": "test-model",
+        "system_prompt": "",
     }
     calls = {}
     for name, (fields, *_) in table("Calls").items():
@@ -63,13 +69,15 @@ def codes(told: dict[str, dict[str, Any]]) -> set[str]:
 
 async def secrets_of(owner: Client) -> dict[str, Any]:
     """Of a conversation: all that a stranger could name."""
-    asked = await owner.ask("private")
+    sent = await owner.send("private", attachments=[attachment()])
+    asked = await owner.completed(sent["turn"]["id"])
     conversation_id = asked["conversation_id"]
     question = owner.all("message:created")[-1]["message"]
     await owner.ask("more", conversation_id)
     return {
         "conversation_id": conversation_id,
         "message_id": question["id"],
+        "attachment_id": question["attachments"][0]["id"],
         "turn_id": asked["turn_id"],
         "after": asked["cursor"],
     }
@@ -95,6 +103,7 @@ async def test_nobody_sees_anothers_conversation_by_any_call(
             "turn:stop": ["turn_id"],
             "turn:regenerate": ["turn_id"],
             "message:edit": ["message_id"],
+            "attachment:get": ["attachment_id"],
         }.items():
             fields = {**calls[name], "conversation_id": own}
             unknown = fields | {each: new_id() for each in ids}

@@ -49,6 +49,7 @@ def ids_in(body: dict[str, object]) -> list[str]:
         inner = body.get(part)
         if isinstance(inner, dict):
             found.append(inner.get("id"))
+            found += [each["id"] for each in inner.get("attachments", ())]
     return [each for each in found if isinstance(each, str)]
 
 
@@ -81,6 +82,8 @@ SEEDS = (
     *("2", "3", "4", "5", "6", "1", "0", "2probe", "44", "430[]", '431["x"]', "42[]", "42null"),
     *('451-["x",{"_placeholder":true,"num":0}]', "461-0[]", '452-1["x"]', "40/admin,", "41/x,"),
     *('42/x,1["conversation:list",{}]', "4", "43" + "9" * 99 + "[]", "4" * 50, "42" + "[" * 2000),
+    '451-1["message:send",{"message_id":"m","content":"x","attachments":[{"type":"image",'
+    '"media_type":"image/png","data":{"_placeholder":true,"num":0}}]}]',
     *('42["connect"]', '42["disconnect","x"]', '421["connect",{}]', "45", "45-", "4599999999999-"),
 )
 

@@ -6,6 +6,8 @@ import json
 from random import Random
 from typing import Any
 
+from tests.support.pictures import GIF, JPEG, WEBP, attachment, png
+
 # Each call with its fields, and whether the call means anything without it.
 CALLS: dict[str, tuple[str, ...]] = {
     "conversation:create": ("conversation_id", "title", "model", "system_prompt"),
@@ -16,11 +18,14 @@ CALLS: dict[str, tuple[str, ...]] = {
     "conversation:rename": ("conversation_id", "title"),
     "conversation:configure": ("conversation_id", "model", "system_prompt"),
     "conversation:delete": ("conversation_id",),
-    "message:send": ("message_id", "content", "conversation_id", "if_busy"),
-    "message:edit": ("conversation_id", "message_id", "new_message_id", "content"),
+    "message:send": ("message_id", "content", "conversation_id", "if_busy", "attachments"),
+    "message:edit": (
+        *("conversation_id", "message_id", "new_message_id", "content", "attachments"),
+    ),
     "message:feedback": ("conversation_id", "message_id", "value", "comment"),
     "turn:stop": ("conversation_id", "turn_id"),
     "turn:regenerate": ("conversation_id", "turn_id", "new_turn_id"),
+    "attachment:get": ("conversation_id", "attachment_id"),
 }
 
 # Names that are not the contract's, and that mean something to libraries.
@@ -91,6 +96,8 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
         return rng.choice(("queue", "interrupt", "reject"))
     if field in ("model", "system_prompt"):
         return rng.choice(("", "larger", "pirate", "test-model"))
+    if field == "attachments":
+        return attachments(rng)
     if field == "limit":
         return rng.randrange(1, 100)
     if field == "before":
@@ -102,6 +109,22 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
     if known and rng.random() < 0.7:
         return rng.choice(known)
     return f"{rng.getrandbits(64):x}"
+
+
+def attachments(rng: Random) -> list[Any]:
+    """Some images, and what may be none."""
+    return [attachment_of(rng) for _ in range(rng.choice((0, 1, 1, 2, 5)))]
+
+
+def attachment_of(rng: Random) -> Any:
+    data = bytearray(rng.choice((png(shade=rng.randrange(256)), GIF, JPEG, WEBP)))
+    for _ in range(rng.choice((0, 0, 1, 8))):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    media_type = rng.choice(("png", "gif", "jpeg", "webp", "svg+xml"))
+    made = attachment(bytes(data[: rng.choice((7, 20, 10_000))]), f"image/{media_type}")
+    if rng.random() < 0.2:
+        made[rng.choice((*made, "size"))] = value(rng, 3)
+    return made
 
 
 def call(rng: Random, known: list[str]) -> tuple[Any, list[Any]]:

@@ -20,6 +20,7 @@ import uvloop
 from agent.chat import ChatAgent
 from agent.finding import Finder
 from agent.models import choose_model
+from agent.own.making import make_own
 from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
 from memory.errors import RememberingError
@@ -99,7 +100,7 @@ async def serve(settings: Settings, place: Place | None, tell: Tell) -> None:
         finder = make_finder(store)
         started.push_async_callback(finder.close)
 
-        agent = make_agent(settings, store, traced(memory, "memory", traces), traces)
+        agent = await make_agent(settings, store, traced(memory, "memory", traces), traces)
         started.push_async_callback(agent.close)
 
         guests = await make_guest_secrets(settings, store)
@@ -229,7 +230,7 @@ def make_finder(store: Store) -> Finder:
     return Finder(store.search)
 
 
-def make_agent(
+async def make_agent(
     settings: Settings, store: Store, memory: RedisConversationMemory, traces: Traces
 ) -> ChatAgent:
     key = settings.openai_api_key
@@ -240,16 +241,28 @@ def make_agent(
         idle_timeout=settings.turn_idle_timeout_seconds,
         others=settings.models,
     )
+    own = None
+    if settings.agent:
+        own = await make_own(
+            settings.agent,
+            Path.cwd(),
+            offers={"model": model.chat},
+            idle_timeout=settings.turn_idle_timeout_seconds,
+            traces=traces,
+        )
+    # An agent of one's own has its own; what was set all the same is meant for it.
+    is_told = own is None or "system_prompt" in settings.model_fields_set
     return ChatAgent(
         memory,
         model,
         attachments=traced(store.attachments, "store.attachments", traces),
-        system_prompt=settings.system_prompt,
+        system_prompt=settings.system_prompt if is_told else "",
         system_prompts=settings.system_prompts,
         context_token_budget=settings.context_token_budget,
         summary_every_turns=settings.summary_every_turns,
         idle_timeout=settings.turn_idle_timeout_seconds,
         titles=settings.titles,
+        own=own,
         traces=traces,
     )
 

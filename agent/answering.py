@@ -20,6 +20,9 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: str
     user_id: str
     turn_id: str
+    attempt: int = 1
+    """Above 1: an earlier one was broken off, by the death of its server or the end of its lease.
+    What it streamed is forgotten; what it did is done."""
     question: Message
     position: Position
     """Where the conversation stands with this question: what memory must at least hold for the

@@ -13,6 +13,7 @@ from agent.errors import AnswerFailed
 from agent.images import AttachmentSource, read_images
 from agent.memory_port import ConversationMemory
 from agent.models import Model
+from agent.own.agent import OwnAgent
 from agent.prompt import build_prompt
 from agent.streaming import Patience, stream_answer
 from agent.summary import Summariser
@@ -43,6 +44,7 @@ class ChatAgent:
         idle_timeout: float,
         titles: bool = False,
         retry_within: float = Patience().retry_within,
+        own: OwnAgent | None = None,
         traces: Traces = NO_TRACES,
     ) -> None:
         """``attachments`` is what messages' images are read from. ``system_prompts`` are those that
@@ -52,11 +54,14 @@ class ChatAgent:
 
         ``titles``: whether to make them; the offline demo model makes none.
 
-        Takes over ``model``: ``close`` closes it.
+        Takes over ``model`` and ``own``: ``close`` closes them. Where there is one of the
+        operator's ``own``, it answers, and ``model`` does what is done in the background; the demo
+        model then does nothing.
         """
         self._memory = memory
         self._attachments = attachments
         self._model = model
+        self._own = own
         self._budget = context_token_budget or sys.maxsize
         self._patience = Patience(idle=idle_timeout or None, retry_within=retry_within)
         self._counter = TokenCounter()
@@ -64,7 +69,7 @@ class ChatAgent:
         self._summariser = Summariser(
             memory,
             model.chat,
-            every_turns=summary_every_turns,
+            every_turns=0 if own is not None and model.is_demo else summary_every_turns,
             token_budget=self._budget,
             counter=self._counter,
             patience=self._patience,
@@ -79,7 +84,7 @@ class ChatAgent:
 
     @property
     def description(self) -> str:
-        return self._model.description
+        return self._own.description if self._own else self._model.description
 
     @property
     def state(self) -> str:
@@ -102,12 +107,15 @@ class ChatAgent:
         )
         span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
         span.end()
-        yield AnswerChunk(context=prompt.given.record(chosen.model))
-        answer = stream_answer(chosen.chat, prompt.messages, self._patience, self._traces)
+        if self._own is not None:
+            answer = self._own.answer(request, prompt, chosen.model)
+        else:
+            yield AnswerChunk(context=prompt.given.record(chosen.model))
+            answer = stream_answer(chosen.chat, prompt.messages, self._patience, self._traces)
         try:
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
-                    if chunk.usage is not None:
+                    if chunk.usage is not None and self._own is None:
                         chosen.counter.learn(prompt.messages, chunk.usage.get("input_tokens", 0))
                     yield chunk
         except AnswerFailed as failed:
@@ -128,6 +136,8 @@ class ChatAgent:
         if self._titles is not None:
             await self._titles.close()
         await self._summariser.close()
+        if self._own is not None:
+            await self._own.close()
         await self._model.close()
 
     def _note_if_due(self, conversation_id: str, transcript: Transcript) -> None:

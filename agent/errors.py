@@ -5,7 +5,9 @@ AnswerFailed
 ├── ProviderBusy          the provider limits the rate; ``retry_after`` seconds where it said so
 ├── ProviderUnavailable   the provider can't be reached or fails
 ├── ProviderSilent        nothing came for the idle time-out
-└── ProviderCut           the stream ended in the middle
+├── ProviderCut           the stream ended in the middle
+├── AgentFailed           the operator's own agent (AGENT) raised something
+└── AgentSilent           nothing happened in it for the idle time-out
 """
 
 from __future__ import annotations
@@ -49,5 +51,15 @@ class ProviderSilent(AnswerFailed):
 
 class ProviderCut(AnswerFailed):
     """The model provider's answer broke off."""
+
+    code = "unavailable"
+
+
+class AgentFailed(AnswerFailed):
+    """The answer could not be made."""
+
+
+class AgentSilent(AnswerFailed):
+    """The agent stopped answering."""
 
     code = "unavailable"

@@ -34,6 +34,11 @@ _SETTINGS = {
 }
 
 
+def is_providers(error: Exception) -> bool:
+    """Whether it comes from a model's provider, or the way there."""
+    return isinstance(error, openai.APIError | ContextOverflowError)
+
+
 def answer_failed(error: Exception, *, text_came: bool) -> AnswerFailed:
     """What ``error`` means for the answer; ``text_came`` when some of it was streamed before."""
     if isinstance(error, AnswerFailed):

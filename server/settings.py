@@ -25,9 +25,6 @@ from server.system_prompts import MAX_NAME_CHARS, PromptsRefused, read_system_pr
 
 HOME = Path(__file__).resolve().parent.parent
 
-UNSUPPORTED = ("agent",)
-"""Names of the contract that this version reads only to say that it does not honour them."""
-
 JWT_SETTINGS = (
     "auth_jwt_secret",
     "auth_jwks_url",
@@ -151,6 +148,11 @@ class Settings(BaseSettings):
     system_prompts: Annotated[Mapping[str, str], NoDecode, BeforeValidator(_prompts)] = Field(
         {}, repr=False, description='a file of TOML lines such as pirate = "Talk like a pirate."'
     )
+    agent: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:attribute, such as myproject.agent:graph",
+    )
 
     auth_jwt_secret: SecretStr | None = Field(None, description="some secret text")
     auth_jwks_url: str | None = Field(
@@ -213,13 +215,10 @@ class Settings(BaseSettings):
         None, repr=False, description="http:// or https://, such as http://localhost:4318"
     )
 
-    agent: str | None = None
-
     @property
     def warnings(self) -> list[str]:
-        """What to log at the start: settings that are not honoured, and weak ones."""
-        named = [name for name in UNSUPPORTED if getattr(self, name) is not None]
-        lines = [f"{name.upper()} is not supported in this version yet" for name in named]
+        """What to log at the start: weak settings."""
+        lines = []
         for name in ("auth_jwt_secret", "guest_secret"):
             secret: SecretStr | None = getattr(self, name)
             text = secret.get_secret_value() if secret else ""

@@ -13,12 +13,9 @@ header that could prove anything: there only the token counts, which that page m
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import logging
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,7 @@ from typing import Any
 import msgspec
 from multidict import CIMultiDict, CIMultiDictProxy, MultiMapping
 
-from memory.errors import RememberingError
+from agent.loading import Unusable, load_named
 from server.errors import Away
 from server.identity.origins import is_of_one_origin
 
@@ -42,10 +39,6 @@ MOST_AT_ONCE = 64
 SHOWN_ACROSS_ORIGINS = ("host", "origin", "user-agent", "accept-language")
 
 NO_ANSWER = "It can't be checked now who is calling; try again shortly."
-
-
-class CheckUnusable(RememberingError):
-    """AUTH_CHECK names nothing that can be called."""
 
 
 class Handshake(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,27 +151,8 @@ class Check:
 
 def load_check(name: str, folder: Path) -> Check:
     """``name`` is module:function, imported from where Python finds modules, and from ``folder``.
-    Raises ``CheckUnusable``."""
-    module_name, _, function_name = name.partition(":")
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))  # last: nothing in it may stand in for a module of ours
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        log.debug("AUTH_CHECK can't be imported.", exc_info=error)
-        raise CheckUnusable(f"AUTH_CHECK is {name}; {_why(error)}.") from error
-    function = getattr(module, function_name, None)
+    Raises ``Unusable``."""
+    function = load_named("AUTH_CHECK", name, folder)
     if not callable(function):
-        what = "has no" if function is None else "has no function"
-        raise CheckUnusable(f"AUTH_CHECK is {name}; {module.__name__} {what} {function_name}.")
+        raise Unusable("AUTH_CHECK", name, "{} has no function {}".format(*name.split(":")))
     return Check(function, name)
-
-
-def _why(error: Exception) -> str:
-    """In one line: what went wrong, and in which line of whose file."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    if last is None or isinstance(error, SyntaxError) or last.filename.startswith("<frozen"):
-        return said
-    return f"{said} ({last.filename}, line {last.lineno})"

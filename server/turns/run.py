@@ -222,6 +222,7 @@ class Run:
             conversation_id=self.turn.conversation_id,
             user_id=self.turn.user_id,
             turn_id=self.turn.id,
+            attempt=self.turn.attempt,
             question=question_of(self.turn),
             position=self._position,
             choice=self.turn.choice,

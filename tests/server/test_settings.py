@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from server.settings import HOME, UNSUPPORTED, Settings, SettingsError, load_settings
+from server.settings import HOME, Settings, SettingsError, load_settings
 
 Load = Callable[..., Settings]
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -299,11 +299,6 @@ def test_an_unreadable_env_file_is_named(load: Load, tmp_path: Path) -> None:
     assert said.startswith(".env can't be read")
 
 
-def test_a_setting_that_is_not_honoured_yet_is_said_to_be_so(load: Load, tmp_path: Path) -> None:
-    (tmp_path / "here/.env").write_text("AGENT=mine:agent\n")
-    assert load().warnings == ["AGENT is not supported in this version yet"]
-
-
 def test_a_short_secret_is_warned_of(load: Load) -> None:
     assert load(AUTH_JWT_SECRET="s" * 31, GUEST_SECRET="s" * 32).warnings == [
         "AUTH_JWT_SECRET is short: 32 bytes are advised"
@@ -349,7 +344,7 @@ def test_what_lets_in_more_than_was_meant_is_warned_of(
 def test_the_example_names_every_setting_once_with_its_default(load: Load, tmp_path: Path) -> None:
     example = (HOME / ".env.example").read_text()
     named = re.findall(r"^# ([A-Z_]+)=", example, flags=re.MULTILINE)
-    assert sorted(named) == sorted(name for name in NAMES if name.lower() not in UNSUPPORTED)
+    assert sorted(named) == sorted(NAMES)
 
     defaults = load()
     (tmp_path / "here/.env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", example, flags=re.M))

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
+from agent.loading import Unusable
 from server.errors import Away, Unauthorized
-from server.identity.check import Check, CheckUnusable, Handshake, load_check
+from server.identity.check import Check, Handshake, load_check
 from server.identity.identity import Identity
 
 GUESTS = "a secret of thirty-two bytes or more"
@@ -183,7 +184,7 @@ def test_one_that_can_not_be_called_is_named_in_one_line(
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     if text is not None:
         (tmp_path / f"{name.partition(':')[0]}.py").write_text(text)
-    with pytest.raises(CheckUnusable) as refused:
+    with pytest.raises(Unusable) as refused:
         load_check(name, tmp_path)
     assert str(refused.value).startswith(f"AUTH_CHECK is {name}; {line}")
     assert "\n" not in str(refused.value)

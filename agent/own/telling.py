@@ -282,7 +282,7 @@ def _plain(value: Any) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError):
         text = ""
     if not text or len(text) > MAX_SHOWN:
-        return {"input": _cut(sendable(text or type(value).__name__))}
+        return {"input": _cut(text or type(value).__name__)}
     given = json.loads(text)
     return given if isinstance(given, dict) else {"input": given}
 
@@ -302,5 +302,4 @@ def _output_text(output: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    text = sendable(text)
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
+    return sendable(text[:MAX_SHOWN])

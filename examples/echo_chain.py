@@ -3,16 +3,16 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from langchain_core.runnables import RunnableConfig, RunnableGenerator
+from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables.config import ensure_config
 
 
-async def echo(inputs: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[str]:
-    """The last message again, word by word; whatever it yields is the answer."""
-    async for given in inputs:
-        messages = given["messages"]
-        yield f"Message {len(messages)} of {config['configurable']['user_id']}:"
-        for word in messages[-1].text.split():
-            yield f" {word}"
+async def echo(given: dict[str, Any]) -> AsyncIterator[str]:
+    """Whatever it yields is the answer: here the last message again, word by word."""
+    whose = ensure_config()["configurable"]["user_id"]
+    yield f"Message {len(given['messages'])} of {whose}:"
+    for word in given["messages"][-1].text.split():
+        yield f" {word}"
 
 
-chain = RunnableGenerator(echo)
+chain: Runnable[dict[str, Any], str] = RunnableLambda(echo)

@@ -29,11 +29,26 @@ Body = dict[str, Any]
 
 
 @dataclass
+class ToolCall:
+    """A call that the model asks for. A text is sent as it is, whatever it is."""
+
+    name: str
+    arguments: Body | str = field(default_factory=dict)
+    id: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.arguments if isinstance(self.arguments, str) else json.dumps(self.arguments)
+
+
+@dataclass
 class Script:
     """How one request is answered."""
 
     chunks: list[str] = field(default_factory=list)
     """The text, as it is streamed."""
+    calls: list[ToolCall] = field(default_factory=list)
+    """After the text, each in pieces of its name and its arguments, all of them intertwined."""
     delay: float = 0.0
     """Seconds before each chunk."""
     status: int = 200
@@ -78,6 +93,20 @@ class Request:
     @property
     def texts(self) -> list[str]:
         return [str(message["content"]) for message in self.messages]
+
+    @property
+    def outputs(self) -> list[str]:
+        """What the model is told that tools gave back."""
+        return [
+            fenced(message["content"])[0][1]
+            for message in self.messages
+            if message["role"] == "tool"
+        ]
+
+    @property
+    def offered(self) -> list[str]:
+        """The names of the tools that the model may use."""
+        return [tool["function"]["name"] for tool in self.body.get("tools", [])]
 
     @property
     def is_summary(self) -> bool:
@@ -231,11 +260,30 @@ async def _events(body: Body, script: Script) -> AsyncIterator[bytes | None]:
                 yield b": keep-alive\n\n"
             await asyncio.sleep(script.delay)
             yield _event(body, {"delta": {"content": script.chunks[index]}})
+    for piece in _call_pieces(body, script.calls):
+        yield _event(body, {"delta": {"tool_calls": [piece]}})
     if script.finish_reason is not None:
-        yield _event(body, {"delta": {}, "finish_reason": script.finish_reason})
+        reason = "tool_calls" if script.calls else script.finish_reason
+        yield _event(body, {"delta": {}, "finish_reason": reason})
     if body.get("stream_options", {}).get("include_usage"):
         yield _event(body, None, usage=_usage(body, script))
     yield b"data: [DONE]\n\n"
+
+
+def _call_pieces(body: Body, calls: list[ToolCall]) -> list[Body]:
+    """As OpenAI streams them: the id with the first piece of each, the index with every one."""
+    begun, rest = [], []
+    for index, call in enumerate(calls):
+        call_id = call.id or f"call_{len(body['messages'])}_{index}"
+        half = len(call.name) // 2
+        shape = {"index": index, "id": call_id, "type": "function"}
+        begun.append({**shape, "function": {"name": call.name[:half], "arguments": ""}})
+        rest.append((0, {"index": index, "function": {"name": call.name[half:]}}))
+        pieces = [call.text[at : at + 5] for at in range(0, len(call.text), 5)]
+        for place, text in enumerate(pieces, 1):
+            rest.append((place, {"index": index, "function": {"arguments": text}}))
+    rest.sort(key=lambda each: each[0])
+    return begun + [piece for _, piece in rest]
 
 
 def _event(body: Body, choice: Body | None, **more: Any) -> bytes:

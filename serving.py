@@ -28,6 +28,7 @@ from mongo.store import MongoStore
 from server import __version__
 from server.chat_server import ChatServer
 from server.choices import Choices
+from server.facts import Facts
 from server.identity.check import load_check
 from server.identity.guest_secrets import GuestSecrets
 from server.identity.identity import Identity
@@ -100,11 +101,14 @@ async def serve(settings: Settings, place: Place | None, tell: Tell) -> None:
         finder = make_finder(store)
         started.push_async_callback(finder.close)
 
-        agent = await make_agent(settings, store, traced(memory, "memory", traces), traces)
+        facts = make_facts(settings, traced_store(store, traces))
+        agent = await make_agent(settings, store, traced(memory, "memory", traces), facts, traces)
         started.push_async_callback(agent.close)
 
         guests = await make_guest_secrets(settings, store)
-        server = make_server(settings, slot, store, memory, agent, finder, guests, worker, traces)
+        server = make_server(
+            settings, slot, store, memory, facts, agent, finder, guests, worker, traces
+        )
         started.push_async_callback(server.close)
         port = await server.start(settings.host, place.port if place else settings.port)
         if isinstance(store, SpooledStore):
@@ -172,6 +176,7 @@ def make_server(
     slot: Slot,
     store: Store,
     memory: RedisConversationMemory,
+    facts: Facts,
     agent: ChatAgent,
     finder: Finder,
     guests: GuestSecrets | None,
@@ -181,6 +186,7 @@ def make_server(
     return ChatServer(
         store=traced_store(store, traces),
         memory=traced(memory, "memory", traces),
+        facts=facts,
         agent=agent,
         finder=finder,
         identity=make_identity(settings, guests),
@@ -230,8 +236,16 @@ def make_finder(store: Store) -> Finder:
     return Finder(store.search)
 
 
+def make_facts(settings: Settings, store: Store) -> Facts:
+    return Facts(store.facts, store.conversations.positions, enabled=settings.user_memory)
+
+
 async def make_agent(
-    settings: Settings, store: Store, memory: RedisConversationMemory, traces: Traces
+    settings: Settings,
+    store: Store,
+    memory: RedisConversationMemory,
+    facts: Facts,
+    traces: Traces,
 ) -> ChatAgent:
     key = settings.openai_api_key
     model = choose_model(
@@ -263,6 +277,8 @@ async def make_agent(
         idle_timeout=settings.turn_idle_timeout_seconds,
         titles=settings.titles,
         own=own,
+        person=facts if facts.enabled else None,
+        facts_token_budget=settings.user_memory_tokens,
         traces=traces,
     )
 

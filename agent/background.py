@@ -45,6 +45,11 @@ class Background:
     def idle(self) -> bool:
         return not self._tasks
 
+    def holds(self, key: str) -> bool:
+        """Whether something under this key waits or runs. False as soon as its work has returned:
+        there is no moment in which it would neither look again nor let another begin."""
+        return key in self._tasks
+
     def start(self, key: str, work: Callable[[], Awaitable[None]]) -> bool:
         """Run ``work`` when there is room. Returns at once; False where it was turned away: there
         is too much, or something under this key waits or runs already."""
@@ -52,7 +57,7 @@ class Background:
             return False
         task = asyncio.create_task(self._run(key, work))
         self._tasks[key] = task
-        task.add_done_callback(lambda _: self._tasks.pop(key, None))
+        task.add_done_callback(lambda ended: self._over(key, ended))
         return True
 
     async def close(self) -> None:
@@ -63,6 +68,10 @@ class Background:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _over(self, key: str, task: asyncio.Task[None] | None) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+
     async def _run(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
         extra = {"action": self._action, self._key: key}
         try:
@@ -72,3 +81,5 @@ class Background:
             log.warning(self._failed, extra={**extra, "error": type(error).__name__})
         except Exception:
             log.exception("Work in the background failed.", extra=extra)
+        finally:
+            self._over(key, asyncio.current_task())

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from agent.answering import AnswerChunk, AnswerRequest, Untitled
 from agent.choosing import Choosing
 from agent.errors import AnswerFailed
+from agent.facts import FactKeeper, PersonMemory
 from agent.images import AttachmentSource, read_images
 from agent.memory_port import ConversationMemory
 from agent.models import Model
@@ -20,6 +21,8 @@ from agent.summary import Summariser
 from agent.titles import Titles
 from agent.tokens import TokenCounter
 from agent.tracing import NO_TRACES, Traces
+from memory.errors import RememberingError
+from memory.facts import Fact
 from memory.records import Position, Transcript
 
 # Conversations whose summary is due once their answer has ended; more than can run at a time.
@@ -43,6 +46,8 @@ class ChatAgent:
         summary_every_turns: int,
         idle_timeout: float,
         titles: bool = False,
+        person: PersonMemory | None = None,
+        facts_token_budget: int = 500,
         retry_within: float = Patience().retry_within,
         own: OwnAgent | None = None,
         traces: Traces = NO_TRACES,
@@ -51,6 +56,9 @@ class ChatAgent:
         a conversation may choose, by their names.
         ``idle_timeout`` and ``retry_within`` in seconds. 0 means: no limit of the context, no
         summary, no idle time-out.
+
+        ``person``: what is remembered across conversations, None for nothing;
+        ``facts_token_budget`` is what of a prompt it may take.
 
         ``titles``: whether to make them; the offline demo model makes none.
 
@@ -79,6 +87,19 @@ class ChatAgent:
         self._titles: Titles | None = None
         if titles and not model.is_demo:
             self._titles = Titles(model.chat, patience=self._patience, traces=traces)
+        self._person = person
+        self._facts_budget = facts_token_budget
+        self._facts: FactKeeper | None = None
+        if person is not None and not (own is not None and model.is_demo):
+            self._facts = FactKeeper(
+                person,
+                memory,
+                model.chat,
+                token_budget=self._budget,
+                counter=self._counter,
+                patience=self._patience,
+                traces=traces,
+            )
         self._due: dict[str, Position] = {}
         self._state = "not asked yet"
 
@@ -97,6 +118,7 @@ class ChatAgent:
         images = await read_images(
             self._attachments, request.conversation_id, transcript, request.question
         )
+        facts = await self._known(request)
         prompt = build_prompt(
             transcript,
             request.question,
@@ -104,7 +126,11 @@ class ChatAgent:
             budget=self._budget,
             counter=chosen.counter,
             images=images,
+            facts=facts or (),
+            facts_budget=self._facts_budget,
         )
+        if facts is None:
+            prompt.given.left_out.append("facts: unavailable")
         span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
         span.end()
         if self._own is not None:
@@ -127,18 +153,32 @@ class ChatAgent:
         at_least = self._due.pop(conversation_id, None)
         if at_least is not None:
             self._summariser.start(conversation_id, at_least)
+        if self._facts is not None:
+            self._facts.start(conversation_id, user_id)
 
     def first_answered(self, untitled: Untitled) -> None:
         if self._titles is not None:
             self._titles.start(untitled)
 
     async def close(self) -> None:
-        if self._titles is not None:
-            await self._titles.close()
+        for worker in (self._titles, self._facts):
+            if worker is not None:
+                await worker.close()
         await self._summariser.close()
         if self._own is not None:
             await self._own.close()
         await self._model.close()
+
+    async def _known(self, request: AnswerRequest) -> list[Fact] | None:
+        """What is remembered of the user; None where that can't be had: the answer does without."""
+        if self._person is None:
+            return []
+        try:
+            return await self._person.known(
+                request.user_id, request.conversation_id, request.position.revision
+            )
+        except RememberingError:
+            return None
 
     def _note_if_due(self, conversation_id: str, transcript: Transcript) -> None:
         """Judged from what the answer read anyway, so that most turns' end costs nothing."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from memory.facts import Fact
 from memory.records import Message, Summary, ToolUse
 
 
@@ -19,6 +20,7 @@ class Given(msgspec.Struct, kw_only=True):
     """In tokens; ``sys.maxsize``: no limit."""
     tokens: dict[str, int]
     """By part, approximately, as the budget counts them."""
+    facts: list[Fact] = []
     summary: Summary | None = None
     window: list[Message] = []
     """The earlier messages that were sent as they are, ascending."""
@@ -43,6 +45,7 @@ class Given(msgspec.Struct, kw_only=True):
                 "to_seq": window[-1].seq if window else None,
                 "message_ids": [message.id for message in window],
             },
+            "facts": [{"id": fact.id, "text": fact.text} for fact in self.facts],
             "tools": [_shown(use) for use in self.tools],
             "rounds": self.rounds,
             "left_out": self.left_out,
@@ -52,6 +55,7 @@ class Given(msgspec.Struct, kw_only=True):
         """For a trace: how much, and never a word of it."""
         found = {f"mnemosio.context.{part}_tokens": n for part, n in self.tokens.items()}
         found["mnemosio.context.window_messages"] = len(self.window)
+        found["mnemosio.context.facts"] = len(self.facts)
         if self.summary is not None:
             found["mnemosio.context.summary_version"] = self.summary.version
             found["mnemosio.context.summary_upto"] = self.summary.upto

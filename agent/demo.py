@@ -21,7 +21,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from agent.demo_replies import is_summary_request, reply_to
+from agent.demo_replies import is_facts_request, is_summary_request, reply_to
 
 
 class DemoChatModel(BaseChatModel):
@@ -57,7 +57,8 @@ class DemoChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         text = reply_to(messages)
-        delay = 0.0 if is_summary_request(messages) else self.delay
+        is_unseen = is_summary_request(messages) or is_facts_request(messages)
+        delay = 0.0 if is_unseen else self.delay
         for word in re.findall(r"\s*\S+\s*$|\s*\S+", text):
             await asyncio.sleep(delay)
             yield ChatGenerationChunk(message=AIMessageChunk(content=word))

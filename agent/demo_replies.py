@@ -7,13 +7,20 @@ fit, reach the model.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from agent.wording import SUMMARISER_INSTRUCTIONS, SUMMARY_TAG, fenced
+from agent.wording import (
+    FACTS_INSTRUCTIONS,
+    FACTS_TAG,
+    SUMMARISER_INSTRUCTIONS,
+    SUMMARY_TAG,
+    fenced,
+)
 
 INTRODUCTION = (
     "Hello! I'm the offline demo model built into this server: I know a few patterns and nothing "
@@ -57,6 +64,10 @@ class Known:
         self._like(_NOTED_LIKE.findall(notes))
         self.noted = _NOTED_FIRST.findall(notes) + _NOTED_ALSO.findall(notes)
 
+    def learn_about_the_user(self, facts: str) -> None:
+        self.name = next(iter(_NOTED_NAME.findall(facts)), self.name)
+        self._like(_NOTED_LIKE.findall(facts))
+
     def learn(self, text: str) -> None:
         self.learn_facts(text)
         self.said.append(text)
@@ -74,12 +85,16 @@ class Known:
 def reply_to(messages: Sequence[BaseMessage]) -> str:
     if is_summary_request(messages):
         return _summary(messages[-1].text)
+    if is_facts_request(messages):
+        return _facts(messages[-1].text)
     known = Known()
     for message in messages[:-1]:
         if isinstance(message, SystemMessage):
             for tag, text in fenced(message.text):
                 if tag == SUMMARY_TAG:
                     known.learn_notes(text)
+                elif tag == FACTS_TAG:
+                    known.learn_about_the_user(text)
         elif isinstance(message, HumanMessage):
             known.learn(message.text)
         elif isinstance(message, AIMessage):
@@ -92,11 +107,39 @@ def reply_to(messages: Sequence[BaseMessage]) -> str:
 
 
 def is_summary_request(messages: Sequence[BaseMessage]) -> bool:
+    return _is_request(messages, SUMMARISER_INSTRUCTIONS)
+
+
+def is_facts_request(messages: Sequence[BaseMessage]) -> bool:
+    return _is_request(messages, FACTS_INSTRUCTIONS)
+
+
+def _is_request(messages: Sequence[BaseMessage], instructions: str) -> bool:
     return (
         len(messages) > 1
         and isinstance(messages[0], SystemMessage)
-        and messages[0].text.startswith(SUMMARISER_INSTRUCTIONS)
+        and messages[0].text.startswith(instructions)
     )
+
+
+def _facts(material: str) -> str:
+    """What the messages tell of the user, as JSON."""
+    entries: list[dict[str, str | int | float]] = []
+    named = 0
+    for tag, text in fenced(material):
+        kind, _, number = tag.rpartition("_")
+        if kind == "fact":
+            named = int(number) if _NOTED_NAME.search(text) else named
+            continue
+        said: dict[str, str | int | float] = {"confidence": 0.9, "message": int(number)}
+        if name := _name_in(text):
+            entry = {"do": "replace" if named else "add", "text": f"The user's name is {name}."}
+            entries.append({**entry, "fact": named, **said})
+        for like in _LIKE.finditer(text):
+            entries.append(
+                {"do": "add", "text": f"The user likes {like['thing'].strip()}.", **said}
+            )
+    return json.dumps({"facts": entries})
 
 
 def _answer(question: str, known: Known) -> str:

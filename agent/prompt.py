@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from langchain_core.messages import BaseMessage, SystemMessage
@@ -10,7 +12,15 @@ from agent.context import Given
 from agent.exchanges import Exchange, exchanges_before, is_answered, last_seq
 from agent.images import NO_IMAGES, Images, left_out, message_with_images
 from agent.tokens import TokenCounter
-from agent.wording import SUMMARY_PREAMBLE, SUMMARY_TAG, fence, sendable
+from agent.wording import (
+    FACTS_PREAMBLE,
+    FACTS_TAG,
+    SUMMARY_PREAMBLE,
+    SUMMARY_TAG,
+    fence,
+    sendable,
+)
+from memory.facts import Fact
 from memory.records import Message, Summary, Transcript
 
 
@@ -28,25 +38,38 @@ def build_prompt(
     budget: int,
     counter: TokenCounter,
     images: Images = NO_IMAGES,
+    facts: Sequence[Fact] = (),
+    facts_budget: int = 0,
 ) -> Prompt:
-    """System prompt with the summary, the answered exchanges before ``question``, the question.
+    """System prompt with facts about the user and the summary, the answered exchanges before
+    ``question``, the question.
 
-    ``budget`` is in tokens. System prompt and question are sent whatever they cost; then the
-    summary, then exchanges from the newest backwards, without a gap, while they fit. Exchanges that
-    the summary covers may fill the prompt to half the budget only: they help a short conversation
-    to stay verbatim, and a long one shouldn't pay for them twice.
+    ``budget`` is in tokens. System prompt and question are sent whatever they cost; then those of
+    the ``facts``, in their order, that fit into ``facts_budget`` and a quarter of the budget; then
+    the summary, then exchanges from the newest backwards, without a gap, while they fit. Exchanges
+    that the summary covers may fill the prompt to half the budget only: they help a short
+    conversation to stay verbatim, and a long one shouldn't pay for them twice.
     """
     asked = message_with_images(question, images)
-    system = _system(system_prompt, None)
+    system = _system(system_prompt)
     given = Given(system_prompt=system_prompt, budget=budget, tokens={})
     given.tokens["system"] = counter.count(system)
     given.tokens["question"] = counter.count([asked])
     spent = sum(given.tokens.values())
 
+    if facts:
+        room = min(facts_budget, budget // 4, budget - spent)
+        given.facts = _fitting(facts, room, counter)
+        with_facts = _system(system_prompt, given.facts)
+        given.tokens["facts"] = counter.count(with_facts) - given.tokens["system"]
+        system, spent = with_facts, spent + given.tokens["facts"]
+        if not given.facts:
+            given.left_out.append("facts: no room")
+
     summary = transcript.summary
     if summary is not None:
-        with_summary = _system(system_prompt, summary)
-        costs = counter.count(with_summary) - given.tokens["system"]
+        with_summary = _system(system_prompt, given.facts, summary)
+        costs = counter.count(with_summary) - counter.count(system)
         if spent + costs <= budget:
             system, given.summary, given.tokens["summary"] = with_summary, summary, costs
             spent += costs
@@ -73,12 +96,35 @@ def build_prompt(
     return Prompt([*system, *window, asked], given)
 
 
-def _system(system_prompt: str, summary: Summary | None) -> list[BaseMessage]:
+def _system(
+    system_prompt: str, facts: Sequence[Fact] = (), summary: Summary | None = None
+) -> list[BaseMessage]:
     """One message, because some models' templates accept a system message at the start only."""
     parts = [system_prompt] if system_prompt else []
+    if facts:
+        parts.append(_about_the_user(facts))
     if summary is not None and summary.text:
         parts.append(f"{SUMMARY_PREAMBLE}\n{fence(SUMMARY_TAG, summary.text)}")
     return [SystemMessage(sendable("\n\n".join(parts)))] if parts else []
+
+
+def _about_the_user(facts: Sequence[Fact]) -> str:
+    lines = "\n".join(f"- {fact.text} ({_day(fact.updated_at)})" for fact in facts)
+    return f"{FACTS_PREAMBLE}\n{fence(FACTS_TAG, lines)}"
+
+
+def _fitting(facts: Sequence[Fact], room: int, counter: TokenCounter) -> list[Fact]:
+    """The first of them that fit, together with what is said about them."""
+    fitting: list[Fact] = []
+    for fact in facts:
+        if counter.count([SystemMessage(_about_the_user([*fitting, fact]))]) > room:
+            break
+        fitting.append(fact)
+    return fitting
+
+
+def _day(at: int) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).date().isoformat()
 
 
 def _covered(exchange: Exchange, summary: Summary | None) -> bool:

@@ -16,8 +16,8 @@ from embedded.rows import (
     position_record,
     standing_record,
 )
-from embedded.words import forget_words
 from embedded.usage import EmbeddedUsage
+from embedded.words import forget_words
 from memory.errors import NotFound
 from memory.records import NO_CHOICE, Choice, Conversation, Position, Summary, Turn
 from stores.facts import forget_conversation

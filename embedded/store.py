@@ -11,8 +11,8 @@ from embedded.database import Database, Transaction, now
 from embedded.facts import EmbeddedFacts
 from embedded.search import EmbeddedSearch
 from embedded.turns import EmbeddedTurns
-from embedded.words import WORDS
 from embedded.usage import EmbeddedUsage
+from embedded.words import WORDS
 from memory.records import Transcript
 from stores.turn_archive import TurnArchive
 

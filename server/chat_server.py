@@ -21,6 +21,7 @@ from server.calls.conversations import ConversationCalls, told
 from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
+from server.calls.memory import MemoryCalls
 from server.calls.messages import MessageCalls
 from server.calls.search import Finder, SearchCalls
 from server.choices import Choices
@@ -34,6 +35,7 @@ from server.edge.handshakes import Handshakes, Runner
 from server.edge.rates import Rates
 from server.edge.sessions import Sessions
 from server.edge.transport import Transport
+from server.facts import Facts
 from server.feed.feeds import Feeds
 from server.feed.shown import Shown
 from server.feed.upkeep import Upkeep
@@ -103,6 +105,7 @@ class ChatServer:
         *,
         store: Store,
         memory: Memory,
+        facts: Facts,
         agent: Agent,
         finder: Finder,
         identity: Identity,
@@ -123,6 +126,7 @@ class ChatServer:
         self._store = store
         self._memory = memory
         self._finder = finder
+        self._facts = facts
         self._slot = slot
         self._page = page
         self._choices = choices
@@ -219,9 +223,20 @@ class ChatServer:
             "user",
             lambda told: self.connections.tell_user(told["user_id"], told["event"], told["body"]),
         )
+        self.signals.on("facts", lambda told: self._facts_changed(told["user_id"]))
+        self._facts.tell = self._tell_facts_changed
         self.connections.tell_elsewhere = lambda user_id, event, body: self.signals.send(
             "user", user_id=user_id, event=event, body=body
         )
+
+    def _tell_facts_changed(self, user_id: str) -> None:
+        self.connections.tell_user(user_id, "memory:updated", {})
+        self.signals.send("facts", user_id=user_id)
+
+    def _facts_changed(self, user_id: str) -> None:
+        """By another server."""
+        self._facts.drop(user_id)
+        self.connections.tell_user(user_id, "memory:updated", {})
 
     def _forget(self, conversation_id: str) -> None:
         """The conversation was deleted, by whichever server."""
@@ -281,6 +296,7 @@ class ChatServer:
         about_attachments = AttachmentCalls(
             conversations=store.conversations, attachments=self.attachments
         )
+        memories = MemoryCalls(self._facts, store.facts)
         inspecting = InspectingCalls(conversations=store.conversations, turns=store.turns)
         self.feedback = FeedbackCalls(
             connections=self.connections,
@@ -296,6 +312,7 @@ class ChatServer:
             searching.handlers,
             about_attachments.handlers,
             inspecting.handlers,
+            memories.handlers,
             self.feedback.handlers,
         )
 
@@ -340,6 +357,7 @@ class ChatServer:
             },
             max_following=limits.open_conversations,
             choices=self._choices,
+            memory=self._facts.enabled,
         )
 
     async def start(self, host: str, port: int) -> int:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from memory.facts import MAX_TEXT_CHARS, Fact
 from memory.records import Conversation
 from server.errors import Invalid, TooLarge
 
@@ -139,6 +140,20 @@ class GetAttachment(Struct, frozen=True):
     attachment_id: Id
 
 
+class ListFacts(Struct, frozen=True):
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+    before: Cursor | None = None
+
+
+class UpdateFact(Struct, frozen=True):
+    fact_id: Id
+    text: Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
+
+
+class DeleteFact(Struct, frozen=True):
+    fact_id: Id
+
+
 Request = TypeVar("Request", bound=Struct)
 
 # Where something is missing further inside, the field of the call is named, and not that one.
@@ -177,7 +192,16 @@ def new_id() -> str:
 
 def list_cursor(conversation: Conversation) -> str:
     """The ``next`` of a page of conversations that ends with this one."""
-    text = f"{conversation.updated_at}:{conversation.id}"
+    return _cursor(conversation.updated_at, conversation.id)
+
+
+def fact_cursor(fact: Fact) -> str:
+    """The ``next`` of a page of facts that ends with this one."""
+    return _cursor(fact.updated_at, fact.id)
+
+
+def _cursor(at: int, name: str) -> str:
+    text = f"{at}:{name}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     memory_ttl_hours: float = _number(24, 0.001, 8_760, "hours")
     summary_every_turns: int = _whole(10, 0, 10_000)
     context_token_budget: int = _whole(8_000, 0, 10_000_000)
+    user_memory: bool = Field(False, description="true or false")
+    user_memory_tokens: int = _whole(500, 50, 100_000)
 
     mongodb_uri: str | None = Field(
         None,

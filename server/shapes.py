@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from memory.facts import Fact
 from memory.records import Attachment, Conversation, Feedback, Message, ToolUse, Turn, TurnStatus
 
 DAY_MS = 24 * 3600 * 1000
@@ -96,6 +97,21 @@ def turn_shape(turn: Turn, *, as_accepted: bool = False) -> dict[str, Any]:
         "message_id": turn.question.message_id,
         "status": status,
         "attempt": attempt,
+    }
+
+
+def fact_shape(fact: Fact) -> dict[str, Any]:
+    """A fact with the message that said so last."""
+    source = fact.sources[-1] if fact.sources else None
+    return {
+        "id": fact.id,
+        "text": fact.text,
+        "confidence": round(fact.confidence, 2),
+        "created_at": time_text(fact.created_at),
+        "updated_at": time_text(fact.updated_at),
+        "edited": fact.edited,
+        "source": source
+        and {"conversation_id": source.conversation_id, "message_id": source.message_id},
     }
 
 

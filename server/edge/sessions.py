@@ -41,6 +41,7 @@ class Sessions:
         is_open: Callable[[str], bool],
         drop: Callable[[str], None],
         limits: Mapping[str, int],
+        memory: bool,
         max_following: int,
         choices: Choices,
     ) -> None:
@@ -52,6 +53,7 @@ class Sessions:
         self._is_open = is_open
         self._drop = drop
         self._limits = dict(limits)
+        self._memory = memory
         self._max_following = max_following
         self._choices = choices
         # Named from the start: of what appears with its first case no rate shows that case.
@@ -101,6 +103,7 @@ class Sessions:
             "server": {
                 "version": __version__,
                 "limits": self._limits,
+                "memory": self._memory,
                 **self._choices.shape(),
             },
         }

@@ -15,6 +15,7 @@ from server.calls.conversations import ConversationCalls
 from server.calls.dispatch import Calls
 from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
+from server.calls.memory import MemoryCalls
 from server.calls.messages import MessageCalls
 from server.calls.search import SearchCalls
 from server.choices import Choices
@@ -39,6 +40,9 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "turn:regenerate": protocol.RegenerateTurn,
     "turn:context": protocol.TurnContext,
     "attachment:get": protocol.GetAttachment,
+    "memory:list": protocol.ListFacts,
+    "memory:update": protocol.UpdateFact,
+    "memory:delete": protocol.DeleteFact,
 }
 
 NUMBERS = {"value": 1}
@@ -112,7 +116,16 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         connections=connections, conversations=nobody, turns=nobody, memory=nobody
     )
     searching = SearchCalls(conversations=nobody, finder=nobody)
-    groups = (conversations, messages, attachments, inspecting, feedback, searching)
+    memories = MemoryCalls(nobody, nobody)
+    groups = (
+        conversations,
+        messages,
+        attachments,
+        inspecting,
+        feedback,
+        searching,
+        memories,
+    )
     rates = Rates(calls=0, messages=0)
     calls = Calls(connections, rates, *(group.handlers for group in groups))
     return calls, connection

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from memory.facts import Fact
 from memory.records import (
     Answer,
     Attachment,
@@ -25,6 +26,9 @@ from server.feed.log import Checkpoint, Log
 from tests.server.test_protocol import CALLS, conversation, required, turn
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+FACT = Fact(id="f", text="Likes tea", confidence=1, sources=[], created_at=1, updated_at=1)
 
 
 def table(heading: str) -> dict[str, list[str]]:
@@ -142,6 +146,7 @@ def test_the_shapes_are_those_of_the_page() -> None:
         "message": (shapes.message_shape("c", question), shapes.message_shape("c", rated)),
         "attachment": (shapes.attachment_shape(picture),) * 2,
         "turn": (shapes.turn_shape(turn()),) * 2,
+        "fact": (shapes.fact_shape(FACT),) * 2,
         "tool": (shapes.tool_shape(LOOKS), shapes.tool_shape(USE)),
     }
     for name, (least, most) in sent.items():

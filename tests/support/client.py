@@ -23,6 +23,7 @@ EVENTS = (
     "message:stored",
     "message:removed",
     "message:feedback",
+    "memory:updated",
     "turn:queued",
     "turn:started",
     "turn:delta",

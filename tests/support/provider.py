@@ -7,8 +7,8 @@
     await provider.stop()
 
 By default it answers ``echo: <the last user message>``, ``summary of <n> messages`` to the
-summariser and ``About <the question>`` to who asks for a title, so that a test sees in ``requests``
-what the model was given.
+summariser, ``About <the question>`` to who asks for a title and no facts to who asks for those, so
+that a test sees in ``requests`` what the model was given.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from typing import Any
 
 from aiohttp import web
 
-from agent.wording import SUMMARISER_INSTRUCTIONS, TITLE_INSTRUCTIONS, fenced
+from agent.wording import (
+    FACTS_INSTRUCTIONS,
+    SUMMARISER_INSTRUCTIONS,
+    TITLE_INSTRUCTIONS,
+    fenced,
+)
 
 Body = dict[str, Any]
 
@@ -113,8 +118,17 @@ class Request:
         return is_summary(self.body)
 
     @property
+    def is_facts(self) -> bool:
+        return is_facts(self.body)
+
+    @property
     def is_title(self) -> bool:
         return is_title(self.body)
+
+
+def is_facts(body: Body) -> bool:
+    """Whether it is asked what messages tell of their user."""
+    return _is_told(body, FACTS_INSTRUCTIONS)
 
 
 def is_summary(body: Body) -> bool:
@@ -154,6 +168,8 @@ def echo(body: Body) -> Script:
         return Script([f"summary of {len(said)} messages"])
     if is_title(body):
         return Script([f"About {fenced(last)[0][1]}"])
+    if is_facts(body):
+        return Script(['{"facts": []}'])
     return Script(re.findall(r"\s*\S+|\s+$", f"echo: {last}"))
 
 
@@ -175,7 +191,15 @@ class Provider:
     @property
     def chats(self) -> list[Request]:
         """The requests for answers."""
-        return [each for each in self.requests if not each.is_summary and not each.is_title]
+        return [
+            each
+            for each in self.requests
+            if not each.is_summary and not each.is_title and not each.is_facts
+        ]
+
+    @property
+    def facts(self) -> list[Request]:
+        return [request for request in self.requests if request.is_facts]
 
     @property
     def summaries(self) -> list[Request]:

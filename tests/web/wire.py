@@ -36,10 +36,10 @@ TYPES = {
     **dict.fromkeys(("id", "conversation_id", "message_id", "turn_id", "user_id"), "string"),
     **dict.fromkeys(("cursor", "token", "title", "content", "text", "code", "field"), "string"),
     **dict.fromkeys(("created_at", "updated_at"), "string"),
-    **dict.fromkeys(("attempt", "index", "next_index", "message_count"), "number"),
+    **dict.fromkeys(("attempt", "index", "next_index", "message_count", "confidence"), "number"),
     **dict.fromkeys(("reconnect_in_ms", "retry_after"), "number"),
     "seq": "number | null",
-    **dict.fromkeys(("has_more", "guest", "retryable"), "boolean"),
+    **dict.fromkeys(("has_more", "guest", "retryable", "enabled", "edited"), "boolean"),
     "next": "string | null",
     "role": '"user" | "assistant"',
     "recovery": '"replayed" | "snapshot"',
@@ -68,7 +68,10 @@ TYPES = {
     "context": "Record<string, unknown>",
     **dict.fromkeys(("model", "system_prompt"), "string | null"),
     "server": "{ version: string; limits: Record<string, number>; models: string[]; "
-    "system_prompts: string[] }",
+    "system_prompts: string[]; memory: boolean }",
+    "fact": "WireFact",
+    "facts": "WireFact[]",
+    "source": "{ conversation_id: string; message_id: string } | null",
 }
 
 HEAD = f"""\
@@ -178,6 +181,7 @@ def wire() -> str:
             interface("WireMessage", shape("- message:")),
             interface("WireTurn", shape("- turn:")),
             interface("WireTool", shape("- tool:")),
+            interface("WireFact", shape("- fact:")),
             interface("WireRunning", shape(r"those queued or running:")),
             interface("Calls", [call(name, rows) for name in rows]),
             interface("FeedEvents", [member(name, inline(feed[name])) for name in feed]),

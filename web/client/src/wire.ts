@@ -59,6 +59,16 @@ export interface WireTool {
   output?: string;
 }
 
+export interface WireFact {
+  id: string;
+  text: string;
+  confidence: number;
+  created_at: string;
+  updated_at: string;
+  edited: boolean;
+  source: { conversation_id: string; message_id: string } | null;
+}
+
 export interface WireRunning {
   id: string;
   status: "completed" | "failed" | "queued" | "running" | "stopped";
@@ -133,6 +143,18 @@ export interface Calls {
     fields: { conversation_id: string; attachment_id: string };
     answer: { attachment: WireAttachment; data: string };
   };
+  "memory:list": {
+    fields: { limit?: number; before?: string };
+    answer: { enabled: boolean; facts: WireFact[]; next: string | null };
+  };
+  "memory:update": {
+    fields: { fact_id: string; text: string };
+    answer: { fact: WireFact };
+  };
+  "memory:delete": {
+    fields: { fact_id: string };
+    answer: object;
+  };
 }
 
 export interface FeedEvents {
@@ -149,12 +171,13 @@ export interface FeedEvents {
 }
 
 export interface OtherEvents {
-  session: { user_id: string; guest: boolean; token?: string; server: { version: string; limits: Record<string, number>; models: string[]; system_prompts: string[] } };
+  session: { user_id: string; guest: boolean; token?: string; server: { version: string; limits: Record<string, number>; models: string[]; system_prompts: string[]; memory: boolean } };
   "session:expired": object;
   "conversation:created": { conversation: WireConversation };
   "conversation:updated": { conversation: WireConversation };
   "conversation:deleted": { conversation_id: string };
   "message:feedback": { conversation_id: string; message_id: string; feedback: { value: 1 | -1; comment?: string } | null };
+  "memory:updated": object;
   "conversation:snapshot": { conversation_id: string; cursor: string; messages: WireMessage[]; turns: WireRunning[] };
   "server:status": { memory: "redis" | "local"; store: "ok" | "down" };
   "server:draining": { reconnect_in_ms: number };

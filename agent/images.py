@@ -99,7 +99,7 @@ def message_with_images(message: Message, images: Images = NO_IMAGES) -> BaseMes
         return sent
     here = [each for each in message.attachments if each.id in images.data]
     missing = [each for each in message.attachments if each.id not in images.data]
-    text = "\n".join([sent.text, *map(stand_in, missing)])
+    text = "\n".join([sent.text, *(each.stand_in for each in missing)])
     if not here:
         sent.content = text
         return sent
@@ -109,15 +109,10 @@ def message_with_images(message: Message, images: Images = NO_IMAGES) -> BaseMes
     return sent
 
 
-def stand_in(attachment: Attachment) -> str:
-    """What is said of an image where it can't be shown: ``[image: png, 34 kB]``."""
-    kind = attachment.media_type.removeprefix("image/")
-    return f"[image: {kind}, {max(1, round(attachment.size / 1000))} kB]"
-
-
 def text_with_stand_ins(message: Message) -> str:
     """For who reads text only."""
-    return "\n".join([to_langchain(message).text.strip(), *map(stand_in, message.attachments)])
+    shown = [each.stand_in for each in message.attachments]
+    return "\n".join([to_langchain(message).text.strip(), *shown])
 
 
 def left_out(sent: list[Message], images: Images) -> list[str]:

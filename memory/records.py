@@ -52,6 +52,12 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     """In bytes."""
 
+    @property
+    def stand_in(self) -> str:
+        """What is said of it where it can't be shown: ``[image: png, 34 kB]``."""
+        kind = self.media_type.partition("/")[2]
+        return f"[{self.type}: {kind}, {max(1, round(self.size / 1000))} kB]"
+
 
 class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     """What a user thinks of an answer."""

@@ -43,9 +43,10 @@ class FirstExchange:
         self, turn: Turn, conversations: ConversationStore, tell: Callable[[Conversation], None]
     ) -> None:
         self.conversation_id = turn.conversation_id
-        self.question = turn.question.content
+        stand_ins = [each.stand_in for each in turn.question.attachments]
+        self.question = "\n".join([turn.question.content, *stand_ins])
         self.answer = turn.answer.content if turn.answer else ""
-        self._automatic = title_of(self.question)
+        self._automatic = title_of(turn.question.content)
         self._user_id = turn.user_id
         self._conversations = conversations
         self._tell = tell

@@ -39,7 +39,8 @@ def calls_about_one(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "attachments": [attachment()],
         "value": 1,
         "comment": "not mine",
-        "model": "test-model",
+        "query": "private",
+        "model": "",
         "system_prompt": "",
     }
     calls = {}

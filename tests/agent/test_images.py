@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage
 from agent.answering import AnswerRequest
 from agent.demo_replies import reply_to
 from agent.errors import ProviderRejected
-from agent.images import EARLIER_IMAGES, Images, message_with_images, stand_in
+from agent.images import EARLIER_IMAGES, Images, message_with_images
 from agent.tokens import TOKENS_PER_IMAGE, TokenCounter
 from memory.errors import Unavailable
 from memory.records import Attachment, Message
@@ -108,7 +108,7 @@ async def test_of_earlier_messages_the_latest_images_are_sent_and_the_others_nam
         [],
         [],
     ]
-    named = stand_in(pictures.add(2))
+    named = pictures.add(2).stand_in
     assert text_of(sent[0]) == f"q1\n{named}\n{named}"
     assert named == "[image: png, 1 kB]"
     assert sorted(pictures.asked) == ["p6", "p7", "p8", "p9"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -110,3 +111,11 @@ async def test_what_comes_again_while_it_is_swept_stays(
     monkeypatch.setattr(store.turns, "by_message", meanwhile)
     await attachments.sweep()
     assert await is_there(store, conversation_id, attachment)
+
+
+async def test_a_message_without_any_asks_nothing_of_the_store() -> None:
+    nobody = cast("Any", None)
+    attachments = Attachments(nobody, nobody, most=4, most_bytes=1, most_bytes_per_user=1)
+    attached = attachments.checked(USER, "key", [])
+    assert attached == []
+    await attachments.keep(USER, "conversation", "key", attached)

@@ -52,6 +52,9 @@ log = logging.getLogger("mnemosio")
 # of 50 users took twice as long; the event loop loses nothing that could be measured.
 SWITCH_SECONDS = 0.0005
 
+# What is cancelled at the very end has this long to end.
+LEFT_SECONDS = 1.0
+
 PAGE = Path(__file__).resolve().parent / "web" / "page" / "dist"
 
 
@@ -71,6 +74,7 @@ def run(settings: Settings, place: Place | None, tell: Tell) -> int:
 
 async def serve(settings: Settings, place: Place | None, tell: Tell) -> None:
     async with AsyncExitStack() as started:
+        started.push_async_exit(end_what_is_left)
         stop = stop_signal(is_worker=place is not None)
 
         worker = Worker(place, leave=stop.set) if place else None
@@ -339,6 +343,22 @@ def stop_signal(*, is_worker: bool) -> asyncio.Event:
     for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, asked, number)
     return stop
+
+
+async def end_what_is_left(kind: type[BaseException] | None, *more: object) -> None:
+    """When all that is ours is closed, what still runs is an agent of the operator's own which
+    won't be cancelled. asyncio would wait for it for ever."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if not tasks or kind is not None:
+        return
+    _, left = await asyncio.wait(tasks, timeout=LEFT_SECONDS)
+    if left:
+        log.error("The process ends although AGENT does not.", extra={"tasks": len(left)})
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 def settle_garbage_collector() -> None:

@@ -223,6 +223,8 @@ def make_limits(settings: Settings) -> Limits:
         attachment_bytes_per_user=settings.max_attachment_bytes_per_user,
         messages_per_minute=settings.rate_limit_messages_per_minute,
         calls_per_minute=settings.rate_limit_calls_per_minute,
+        user_tokens_per_day=settings.user_tokens_per_day,
+        tokens_per_day=settings.tokens_per_day,
         running_turns=settings.max_running_turns,
         queued_turns=settings.max_queued_turns,
         queued_turns_per_user=settings.max_queued_turns_per_user,

@@ -24,6 +24,7 @@ from server.calls.inspecting import InspectingCalls
 from server.calls.memory import MemoryCalls
 from server.calls.messages import MessageCalls
 from server.calls.search import Finder, SearchCalls
+from server.calls.usage import UsageCalls
 from server.choices import Choices
 from server.deletion import Deletion
 from server.drained import Returns
@@ -52,6 +53,7 @@ from server.signals import Signals
 from server.tasks import Tasks
 from server.turns.acceptance import Acceptance
 from server.turns.answering import Answering
+from server.turns.budgets import Budgets
 from server.turns.leases import Leases
 from server.turns.rewriting import Rewriting
 from server.turns.slot import Slot
@@ -160,6 +162,12 @@ class ChatServer:
             server=slot.owner,
             said=lambda turn_id: self.answering.said(turn_id),
         )
+        self.budgets = Budgets(
+            store.usage,
+            per_user=limits.user_tokens_per_day,
+            together=limits.tokens_per_day,
+            server=slot.owner,
+        )
         titling = Titling(
             conversations=store.conversations,
             agent=agent,
@@ -176,6 +184,7 @@ class ChatServer:
             lease_ms=int(lease_seconds * 1000),
             max_running=limits.running_turns,
             max_attempts=limits.turn_attempts,
+            ended=self.budgets.ended,
             first_answered=titling.first_answered,
             traces=traces,
             max_waiting_per_user=limits.queued_turns_per_user,
@@ -253,6 +262,7 @@ class ChatServer:
 
         async def pay(user_id: str) -> None:
             await self.rates.take(user_id, "calls", "messages")
+            await self.budgets.require(user_id)
 
         acceptance = Acceptance(
             conversations=store.conversations,
@@ -298,6 +308,9 @@ class ChatServer:
         )
         memories = MemoryCalls(self._facts, store.facts)
         inspecting = InspectingCalls(conversations=store.conversations, turns=store.turns)
+        about_usage = UsageCalls(
+            conversations=store.conversations, usage=store.usage, budgets=self.budgets
+        )
         self.feedback = FeedbackCalls(
             connections=self.connections,
             conversations=store.conversations,
@@ -314,6 +327,7 @@ class ChatServer:
             inspecting.handlers,
             memories.handlers,
             self.feedback.handlers,
+            about_usage.handlers,
         )
 
     def _metrics(self) -> Metrics:
@@ -324,6 +338,7 @@ class ChatServer:
                 partial(measures.of_calls, self.calls),
                 partial(measures.of_turns, self.answering),
                 partial(measures.of_feedback, self.feedback),
+                partial(measures.of_budgets, self.budgets),
                 partial(measures.of_feeds, self.feeds),
                 partial(measures.of_memory, self._memory),
                 partial(measures.of_store, self._store, self.health),
@@ -389,7 +404,9 @@ class ChatServer:
             await self._site.start()
         except OSError as error:
             raise CannotListen.at(host, port, error) from error
+        self._stack.push_async_callback(self.budgets.close)
         self._stack.push_async_callback(self._tasks.close)
+        self._tasks.start(self.budgets.share_forever(), "budgets")
         self._tasks.start(self.health.check_forever(), "health")
         self._tasks.start(self.loop_lag.measure_forever(), "loop lag")
         self._tasks.start(self._settle_guests(), "guests' secret")

@@ -19,6 +19,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Of one user, on all servers together; so the next."""
     calls_per_minute: int
 
+    user_tokens_per_day: int
+    """Of one user, on all servers together."""
+    tokens_per_day: int
+    """Of all users, on all servers together."""
+
     running_turns: int
     queued_turns: int
     """In one conversation."""

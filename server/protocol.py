@@ -154,6 +154,11 @@ class DeleteFact(Struct, frozen=True):
     fact_id: Id
 
 
+class UserUsage(Struct, frozen=True):
+    conversation_id: Id | None = None
+    days: Annotated[int, Meta(ge=1, le=90)] = 30
+
+
 Request = TypeVar("Request", bound=Struct)
 
 # Where something is missing further inside, the field of the call is named, and not that one.

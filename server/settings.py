@@ -199,6 +199,8 @@ class Settings(BaseSettings):
     max_outbox_bytes: int = _whole(4_000_000, 0, 1_000_000_000)
     rate_limit_messages_per_minute: int = _whole(60, 0, 1_000_000)
     rate_limit_calls_per_minute: int = _whole(1_200, 0, 1_000_000)
+    user_tokens_per_day: int = _whole(0, 0, 1_000_000_000_000)
+    tokens_per_day: int = _whole(0, 0, 1_000_000_000_000)
     connect_timeout_seconds: float = _number(10, 0, 3_600)
     turn_lease_seconds: float = _number(10, 0.5, 3_600)
     turn_sweep_seconds: float = _number(0.7, 0.05, 60)

@@ -14,6 +14,7 @@ import orjson
 
 from memory.facts import Fact
 from memory.records import Attachment, Conversation, Feedback, Message, ToolUse, Turn, TurnStatus
+from stores.usage import Budget, Used
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -28,11 +29,12 @@ def time_text(at: int) -> str:
     seconds, ms = divmod(ms, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{_date(day)}T{hours:02d}:{minutes:02d}:{seconds:02d}.{ms:03d}Z"
+    return f"{day_text(day)}T{hours:02d}:{minutes:02d}:{seconds:02d}.{ms:03d}Z"
 
 
 @lru_cache(maxsize=64)
-def _date(day: int) -> str:
+def day_text(day: int) -> str:
+    """A day by its number since 1970: ``2026-11-22``."""
     return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
@@ -85,6 +87,23 @@ def feedback_shape(feedback: Feedback) -> dict[str, Any]:
     if feedback.comment is not None:
         shape["comment"] = feedback.comment
     return shape
+
+
+def usage_shape(used: Used) -> dict[str, int]:
+    return {
+        "turns": used.turns,
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "total_tokens": used.total_tokens,
+    }
+
+
+def budget_shape(budget: Budget) -> dict[str, Any]:
+    return {
+        "limit": budget.limit,
+        "used": budget.used,
+        "resets_at": time_text(budget.resets_at),
+    }
 
 
 def turn_shape(turn: Turn, *, as_accepted: bool = False) -> dict[str, Any]:

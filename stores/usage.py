@@ -38,6 +38,15 @@ class Used(msgspec.Struct, frozen=True):
         )
 
 
+class Budget(msgspec.Struct, frozen=True):
+    """In tokens, of a user's day."""
+
+    limit: int
+    used: int
+    resets_at: int
+    """In milliseconds since 1970."""
+
+
 NOTHING = Used()
 
 Days = dict[int, Used]

@@ -19,8 +19,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "main": ("serving", "server"),
     "serving": PACKAGES,
     "server": (
-        *("server", "agent", "memory", "redislink"),
-        *("stores.contract", "stores.attachments", "stores.facts"),
+        *("server", "agent", "memory", "redislink", "stores.contract"),
+        *("stores.attachments", "stores.facts", "stores.usage"),
     ),
     "agent": ("agent", "memory"),
     "memory": ("memory", "redislink"),

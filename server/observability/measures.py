@@ -202,6 +202,21 @@ def of_feedback(feedback: Feedback) -> Iterator[Metric]:
     )
 
 
+class Budgets(Protocol):
+    @property
+    def refused(self) -> Mapping[str, int]: ...
+
+
+def of_budgets(budgets: Budgets) -> Iterator[Metric]:
+    yield by(
+        "budget",
+        "budget_refusals",
+        "Messages that were refused because the day's tokens were used up: a user's, or those of "
+        "all users together.",
+        budgets.refused,
+    )
+
+
 # The feed, memory, the stores
 
 

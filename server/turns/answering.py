@@ -87,15 +87,18 @@ class Answering:
         max_running: int,
         max_attempts: int,
         max_waiting_per_user: int = 0,
+        ended: Callable[[Turn], None] = _nothing,
         first_answered: Callable[[Turn], None] = _nothing,
         traces: Traces | None = None,
     ) -> None:
-        """``first_answered`` is called with a conversation's first turn that has an answer, once it
-        is concluded. It must not wait."""
+        """``ended`` is called with each turn that ended here, once that is kept; ``first_answered``
+        with a conversation's first turn that has an answer, once it is concluded. Neither may
+        wait."""
         self.owner = owner
         self.lease_ms = lease_ms
         self.draining = False
         self.counts = TurnCounts()
+        self._ended = ended
         self._first_answered = first_answered
         self._traces = traces or Traces()
         self._conversations = conversations
@@ -237,6 +240,7 @@ class Answering:
             if ended.error is not None:
                 span.failed(ended.error.code)
             self.counts.ended(ended)
+            self._ended(ended)
             await self.conclude(ended)
 
     async def conclude(self, turn: Turn) -> None:
@@ -418,6 +422,7 @@ class Answering:
         ended = await self._turns.finish(turn, status, answer, error)
         if ended is not None:
             self.counts.ended(ended)
+            self._ended(ended)
             await self.conclude(ended)
 
     async def stop(self, conversation_id: str, turn_id: str) -> Turn | None:

@@ -70,6 +70,8 @@ CALLS: list[tuple[str, Any, str, str | None]] = [
         "not_found",
         None,
     ),
+    ("user:usage", {"days": 91}, "invalid", "days"),
+    ("user:usage", {"conversation_id": "nowhere"}, "not_found", None),
     ("turn:stop", {"conversation_id": "nowhere", "turn_id": "t"}, "not_found", None),
     ("turn:stop", {"conversation_id": "nowhere"}, "invalid", "turn_id"),
     ("no:such:call", {}, "invalid", None),

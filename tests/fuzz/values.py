@@ -23,6 +23,7 @@ CALLS: dict[str, tuple[str, ...]] = {
         *("conversation_id", "message_id", "new_message_id", "content", "attachments"),
     ),
     "message:feedback": ("conversation_id", "message_id", "value", "comment"),
+    "user:usage": ("conversation_id", "days"),
     "turn:stop": ("conversation_id", "turn_id"),
     "turn:regenerate": ("conversation_id", "turn_id", "new_turn_id"),
     "attachment:get": ("conversation_id", "attachment_id"),
@@ -98,7 +99,7 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
         return rng.choice(("", "larger", "pirate", "test-model"))
     if field == "attachments":
         return attachments(rng)
-    if field == "limit":
+    if field in ("limit", "days"):
         return rng.randrange(1, 100)
     if field == "before":
         return rng.randrange(1, 100)

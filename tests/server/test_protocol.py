@@ -18,6 +18,7 @@ from server.calls.inspecting import InspectingCalls
 from server.calls.memory import MemoryCalls
 from server.calls.messages import MessageCalls
 from server.calls.search import SearchCalls
+from server.calls.usage import UsageCalls
 from server.choices import Choices
 from server.edge.connections import Connection, Connections
 from server.edge.rates import Rates
@@ -36,6 +37,7 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "message:send": protocol.SendMessage,
     "message:edit": protocol.EditMessage,
     "message:feedback": protocol.GiveFeedback,
+    "user:usage": protocol.UserUsage,
     "turn:stop": protocol.StopTurn,
     "turn:regenerate": protocol.RegenerateTurn,
     "turn:context": protocol.TurnContext,
@@ -117,6 +119,7 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
     )
     searching = SearchCalls(conversations=nobody, finder=nobody)
     memories = MemoryCalls(nobody, nobody)
+    usage = UsageCalls(conversations=nobody, usage=nobody, budgets=nobody)
     groups = (
         conversations,
         messages,
@@ -125,6 +128,7 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         feedback,
         searching,
         memories,
+        usage,
     )
     rates = Rates(calls=0, messages=0)
     calls = Calls(connections, rates, *(group.handlers for group in groups))
@@ -206,6 +210,7 @@ def test_an_id_has_1_to_128_characters(kind: type[msgspec.Struct]) -> None:
         (protocol.OpenConversation, "after", ["", "x" * 100_000], []),
         (protocol.GiveFeedback, "value", [1, 0, -1], [2, -2, 10**30]),
         (protocol.GiveFeedback, "comment", ["", "x" * 2_000], ["x" * 2_001]),
+        (protocol.UserUsage, "days", [1, 90], [0, -1, 91, 10**30]),
         (protocol.SendMessage, "content", ["x", "x" * 500_000], [""]),
         (protocol.SendMessage, "if_busy", ["queue", "interrupt", "reject"], ["", "Queue", "no"]),
     ],

@@ -23,6 +23,7 @@ from memory.records import (
 from server import errors, protocol, shapes
 from server.feed import events
 from server.feed.log import Checkpoint, Log
+from stores.usage import Used
 from tests.server.test_protocol import CALLS, conversation, required, turn
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -147,6 +148,7 @@ def test_the_shapes_are_those_of_the_page() -> None:
         "attachment": (shapes.attachment_shape(picture),) * 2,
         "turn": (shapes.turn_shape(turn()),) * 2,
         "fact": (shapes.fact_shape(FACT),) * 2,
+        "usage": (shapes.usage_shape(Used()),) * 2,
         "tool": (shapes.tool_shape(LOOKS), shapes.tool_shape(USE)),
     }
     for name, (least, most) in sent.items():

@@ -57,6 +57,9 @@ TYPES = {
     **dict.fromkeys(("name", "output"), "string"),
     "input": "Record<string, unknown>",
     "error": "WireError",
+    **dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), "number"),
+    "days": "(WireUsage & { day: string })[]",
+    "budget": "{ limit: number; used: number; resets_at: string }",
     "feedback": "{ value: 1 | -1; comment?: string }",
     "usage": "Record<string, unknown>",
     "type": '"image"',
@@ -97,7 +100,11 @@ def inline(members: list[str]) -> str:
     return f"{{ {'; '.join(members)} }}" if members else "object"
 
 
-def told(cell: str) -> list[str]:
+# And where a call means something else by a name.
+OF_CALLS: dict[str, dict[str, str]] = {"user:usage": {"usage": "WireUsage"}}
+
+
+def told(cell: str, kinds: dict[str, str] = TYPES) -> list[str]:
     """The members that a cell names: ``field``, ``field?``, ``field`` (… or null), or a field and
     the values it has."""
     found: list[tuple[str, str, bool]] = []
@@ -107,7 +114,7 @@ def told(cell: str) -> list[str]:
             found[-1] = (field, f"{kind} | {name}" if kind.startswith('"') else name, optional)
             continue
         optional = name.endswith("?") or "for a snapshot" in cell.split(f"`{name}`")[0]
-        kind = TYPES.get(name.rstrip("?"), "unknown")
+        kind = kinds.get(name.rstrip("?"), "unknown")
         found.append((name.rstrip("?"), kind + " | null" * ("or null" in comment), optional))
     return [member(name, kind, optional=optional) for name, kind, optional in found]
 
@@ -124,6 +131,8 @@ def shape(name: str) -> list[str]:
         "status": union(STATUS.get(name, TurnStatus)),
         "message": "string",  # of an error
     }
+    if name == "- usage:":
+        kinds |= {"turns": "number"}
     fields = [key.strip() for key in found[1].split(",")]
     return [member(key.rstrip("?"), kinds[key.rstrip("?")], optional="?" in key) for key in fields]
 
@@ -157,7 +166,7 @@ def call(name: str, rows: dict[str, list[str]]) -> str:
     assert isinstance(info, msgspec.inspect.StructType)
     answer = rows[name][1]
     same = re.match(r"as `([^`]+)`", answer)
-    members = told(rows[same[1]][1] if same else answer)
+    members = told(rows[same[1]][1] if same else answer, TYPES | OF_CALLS.get(name, {}))
     return member(
         name, f"{{\n    fields: {inline(parameters(info))};\n    answer: {inline(members)};\n  }}"
     )
@@ -183,6 +192,7 @@ def wire() -> str:
             interface("WireTool", shape("- tool:")),
             interface("WireFact", shape("- fact:")),
             interface("WireRunning", shape(r"those queued or running:")),
+            interface("WireUsage", shape("- usage:")),
             interface("Calls", [call(name, rows) for name in rows]),
             interface("FeedEvents", [member(name, inline(feed[name])) for name in feed]),
             interface("OtherEvents", [member(name, inline(other[name])) for name in other]),

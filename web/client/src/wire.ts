@@ -78,6 +78,13 @@ export interface WireRunning {
   tools: WireTool[];
 }
 
+export interface WireUsage {
+  turns: number;
+  input_tokens: number;
+  output_tokens: number;
+  total_tokens: number;
+}
+
 export interface Calls {
   "conversation:create": {
     fields: { conversation_id?: string; title?: string; model?: string; system_prompt?: string };
@@ -126,6 +133,10 @@ export interface Calls {
   "message:feedback": {
     fields: { conversation_id: string; message_id: string; value: -1 | 0 | 1; comment?: string };
     answer: { message: WireMessage };
+  };
+  "user:usage": {
+    fields: { conversation_id?: string; days?: number };
+    answer: { usage: WireUsage; days: (WireUsage & { day: string })[]; budget: { limit: number; used: number; resets_at: string } | null };
   };
   "turn:stop": {
     fields: { conversation_id: string; turn_id: string };

@@ -296,6 +296,12 @@ async def follow(transaction: Transaction, turn: Turn) -> None:
     await transaction.change(FOLLOW, {"id": turn.conversation_id, "turn_id": turn.id, **rises})
 
 
+async def touch(transaction: Transaction, turn: Turn) -> None:
+    """As ``EmbeddedConversations.touch`` does."""
+    change: Parameters = {"id": turn.conversation_id, "title": "", "revision": turn.revision}
+    await transaction.change(TOUCH, {**change, "place": turn.place, "at": turn.created_at})
+
+
 async def revision_of(transaction: Transaction, conversation_id: str) -> int:
     """Raises ``NotFound`` for a conversation that was never made or is deleted."""
     found = await transaction.row(BY_ID, {"id": conversation_id})

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from embedded import statements as sql
-from embedded.conversations import follow, revision_of, rewrite
+from embedded.conversations import follow, revision_of, rewrite, touch
 from embedded.database import Database, Parameters, Transaction, now
 from embedded.facts import EmbeddedFacts
 from embedded.rows import as_json, choice_json, turn_record, turn_row
@@ -19,6 +19,7 @@ from stores.contract import Rest
 from stores.facts import forget_superseded
 from stores.rules import (
     is_end_of,
+    require_brought,
     require_choice_text,
     require_end,
     require_end_text,
@@ -26,6 +27,9 @@ from stores.rules import (
     require_text,
     require_turn_text,
 )
+
+# Of what is brought so many turns at a time, so that other writes get their turn in between.
+BROUGHT_TOGETHER = 50
 
 
 class EmbeddedTurns:
@@ -103,6 +107,30 @@ class EmbeddedTurns:
             return bool(await transaction.change(sql.CHOOSE, parameters))
 
         return await self._database.write(work)
+
+    async def bring(self, turns: Sequence[Turn], *, at: int) -> None:
+        for turn in turns:
+            require_brought(turn)
+        for first in range(0, len(turns), BROUGHT_TOGETHER):
+            await self._bring_some(turns[first : first + BROUGHT_TOGETHER], at)
+
+    async def _bring_some(self, turns: Sequence[Turn], at: int) -> None:
+        async def work(transaction: Transaction) -> None:
+            last = turns[-1]
+            # A conversation that is gone takes nothing: what came before is purged with it.
+            await revision_of(transaction, last.conversation_id)
+            for turn in turns:
+                parameters = turn_row(turn)
+                try:
+                    await transaction.change(sql.INSERT, {**parameters, "lease_until": 0})
+                except sqlite3.IntegrityError as error:
+                    kept = await _stored(transaction, turn)
+                    if kept is None or kept.digest != turn.digest:
+                        raise await _duplicate(transaction, parameters) from error
+            await touch(transaction, msgspec.structs.replace(last, created_at=at))
+            await follow(transaction, last)
+
+        await self._database.write(work)
 
     async def require_rewritable(self, conversation_id: str) -> None:
         return None

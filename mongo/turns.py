@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from memory.errors import Duplicate, NotFound
 from memory.records import ENDED, Answer, Choice, Feedback, ToolUse, Turn, TurnError, TurnStatus
 from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
@@ -25,6 +27,7 @@ from stores.contract import Rest
 from stores.facts import forget_superseded
 from stores.rules import (
     is_end_of,
+    require_brought,
     require_choice_text,
     require_end,
     require_end_text,
@@ -34,6 +37,9 @@ from stores.rules import (
 )
 
 LEASE_OVER: Document = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+# Of what is brought so many turns at a time, so that other writes get their turn in between.
+BROUGHT_TOGETHER = 50
+
 LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,6 +51,7 @@ class MongoTurns(TurnReads):
     ) -> None:
         super().__init__(connection)
         self._facts = facts
+        self._conversations = conversations
         self._superseding = Superseding(connection, conversations, self)
         self._inserts = TurnInserts(connection)
         self._resting = Resting()
@@ -68,6 +75,35 @@ class MongoTurns(TurnReads):
         self._resting.goes_on(turn.conversation_id)
         await self._inserts.insert(turn, lease_ms=lease_ms)
         return turn
+
+    async def bring(self, turns: Sequence[Turn], *, at: int) -> None:
+        for turn in turns:
+            require_brought(turn)
+        for first in range(0, len(turns), BROUGHT_TOGETHER):
+            some = turns[first : first + BROUGHT_TOGETHER]
+            # All at once are one bulk write, in their order: no number is left out.
+            outcomes = await asyncio.gather(*map(self._bring_one, some), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+        if turns:
+            last = turns[-1]
+            try:
+                await self._conversations.touch(msgspec.structs.replace(last, created_at=at))
+            except NotFound:
+                for turn in turns:
+                    await self.remove(turn)
+                raise
+            await self._superseding.follow(last)
+            self._resting.forget(last.conversation_id)
+
+    async def _bring_one(self, turn: Turn) -> None:
+        try:
+            await self.insert(turn, lease_ms=0)
+        except Duplicate:
+            kept = await self.get(turn.conversation_id, turn.id)
+            if kept is None or kept.digest != turn.digest:
+                raise
 
     async def take_in(
         self, turn: Turn, *, lease_ms: int, context: dict[str, Any] | None = None

@@ -24,6 +24,7 @@ from server.calls.inspecting import InspectingCalls
 from server.calls.memory import MemoryCalls
 from server.calls.messages import MessageCalls
 from server.calls.search import Finder, SearchCalls
+from server.calls.transfer import TransferCalls
 from server.calls.usage import UsageCalls
 from server.choices import Choices
 from server.deletion import Deletion
@@ -51,6 +52,8 @@ from server.observability.traced import traced_calls
 from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
+from server.transfer.exporting import Exporting
+from server.transfer.importing import Importing
 from server.turns.acceptance import Acceptance
 from server.turns.answering import Answering
 from server.turns.budgets import Budgets
@@ -260,6 +263,9 @@ class ChatServer:
     def _calls(self, memory: Memory, limits: Limits) -> Calls:
         store = self._store
 
+        async def pay_for_import(user_id: str) -> None:
+            await self.rates.take(user_id, "messages")
+
         async def pay(user_id: str) -> None:
             await self.rates.take(user_id, "calls", "messages")
             await self.budgets.require(user_id)
@@ -317,6 +323,20 @@ class ChatServer:
             turns=store.turns,
             memory=memory,
         )
+        about_transfer = TransferCalls(
+            connections=self.connections,
+            conversations=store.conversations,
+            exporting=Exporting(store.turns),
+            importing=Importing(
+                conversations=store.conversations,
+                turns=store.turns,
+                memory=memory,
+                feeds=self.feeds,
+                choices=self._choices,
+            ),
+            pay=pay_for_import,
+            max_message_chars=limits.message_chars,
+        )
         return Calls(
             self.connections,
             self.rates,
@@ -328,6 +348,7 @@ class ChatServer:
             memories.handlers,
             self.feedback.handlers,
             about_usage.handlers,
+            about_transfer.handlers,
         )
 
     def _metrics(self) -> Metrics:

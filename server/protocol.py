@@ -96,6 +96,17 @@ class NewAttachment(Struct, frozen=True):
     data: bytes  # base64 where it comes as text; or a binary part of the packet
 
 
+class ExportConversation(Struct, frozen=True):
+    conversation_id: Id
+    format: Literal["json", "markdown"] = "json"
+    after: Cursor | None = None
+
+
+class ImportConversation(Struct, frozen=True):
+    conversation_id: Id
+    document: Annotated[dict[str, Any], Meta(min_length=1)]
+
+
 class SendMessage(Struct, frozen=True):
     message_id: Id
     content: Annotated[str, Meta(min_length=1)]

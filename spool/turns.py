@@ -191,6 +191,25 @@ class SpooledTurns:
 
         return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
 
+    async def since(self, conversation_id: str, place: int, limit: int) -> list[Turn]:
+        return await self._lodgings.only_there(
+            conversation_id, lambda: self._there.since(conversation_id, place, limit)
+        )
+
+    async def bring(self, turns: Sequence[Turn], *, at: int) -> None:
+        if not turns:
+            return
+        last = turns[-1]
+
+        async def there() -> None:
+            await self._there.bring(turns, at=at)
+            conversation = await self._lodgings.permanent.conversations.get(
+                last.conversation_id, last.user_id
+            )
+            self._cards.note(conversation, last)
+
+        await self._lodgings.only_there(last.conversation_id, there)
+
     async def supersede(self, turn: Turn) -> list[Turn]:
         conversation_id = turn.conversation_id
 

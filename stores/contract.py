@@ -191,6 +191,22 @@ class TurnStore(Protocol):
         """
         ...
 
+    async def since(self, conversation_id: str, place: int, limit: int) -> list[Turn]:
+        """Up to ``limit`` turns from this place on, ascending. What a rewriting turn supersedes may
+        be among them for as long as the conversation's record does not have its revision."""
+        ...
+
+    async def bring(self, turns: Sequence[Turn], *, at: int) -> None:
+        """Keep turns that have ended elsewhere: closed, of one conversation that was never
+        rewritten, in the order of their numbers. Its counters follow the last of them, and it was
+        last active at ``at``, if not later. A turn that is there already (the same id and digest)
+        is passed over, so all of it may be repeated.
+
+        Raises ``Duplicate`` where something else has a turn's place or id, and ``NotFound`` when
+        the conversation has been deleted: then none of these is left. Never into a spool.
+        """
+        ...
+
     async def insert(self, turn: Turn, *, lease_ms: int) -> Turn:
         """Insert a turn (queued or running) whose lease its ``owner`` holds from now; the turn as
         it is kept, which may be in a spool.

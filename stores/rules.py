@@ -55,6 +55,15 @@ def require_end(status: TurnStatus) -> None:
         raise ValueError(f"A turn can't end as {status!r}.")
 
 
+def require_brought(turn: Turn) -> None:
+    """Raises ``ValueError`` for what is no turn to be brought as it is."""
+    require_turn_text(turn)
+    require_end_text(turn.answer, turn.error)
+    require_end(turn.status)
+    if turn.open or turn.rewrites or turn.revision:
+        raise ValueError("Only what has ended, and was never rewritten, is brought.")
+
+
 def require_rewriting(turn: Turn) -> None:
     if not turn.rewrites:
         raise ValueError("Only a turn that rewrites supersedes others.")

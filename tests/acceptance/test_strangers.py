@@ -22,7 +22,7 @@ from tests.support.provider import Provider
 from tests.support.redis_server import RedisServer
 
 # Not about one conversation that must be there already; each has a test of its own below.
-OF_THEIR_OWN = {"conversation:list", "conversation:create"}
+OF_THEIR_OWN = {"conversation:list", "conversation:create", "conversation:import"}
 
 
 def calls_about_one(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -35,6 +35,8 @@ def calls_about_one(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "content": "hello?",
         "title": "mine now",
         "limit": 5,
+        "format": "json",
+        "after": "",
         "if_busy": "interrupt",
         "attachments": [attachment()],
         "value": 1,
@@ -46,7 +48,7 @@ def calls_about_one(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
     calls = {}
     for name, (fields, *_) in table("Calls").items():
         wanted = {field.rstrip("?") for field in names(fields)}
-        wanted -= {'"queue"', '"interrupt"', '"reject"'}
+        wanted = {field for field in wanted if not field.startswith('"')}
         if name not in OF_THEIR_OWN:
             assert "conversation_id" in wanted, f"who may see what {name} answers?"
             before = {"before": 3} if "before" in wanted else {}
@@ -121,6 +123,11 @@ async def test_nobody_sees_anothers_conversation_by_any_call(
             each["id"] for each in (await stranger.ok("conversation:list"))["conversations"]
         } == {own}
         taken = await stranger.refusal("conversation:create", conversation_id=theirs)
+        assert taken["code"] == "conflict"
+        document = {"format": "mnemosio-conversation", "version": 1, "messages": []}
+        taken = await stranger.refusal(
+            "conversation:import", conversation_id=theirs, document=document
+        )
         assert taken["code"] == "conflict"
 
         # Nothing has come of all that, neither for the one nor for the other.

@@ -18,6 +18,8 @@ CALLS: dict[str, tuple[str, ...]] = {
     "conversation:rename": ("conversation_id", "title"),
     "conversation:configure": ("conversation_id", "model", "system_prompt"),
     "conversation:delete": ("conversation_id",),
+    "conversation:export": ("conversation_id", "format", "after"),
+    "conversation:import": ("conversation_id", "document"),
     "message:send": ("message_id", "content", "conversation_id", "if_busy", "attachments"),
     "message:edit": (
         *("conversation_id", "message_id", "new_message_id", "content", "attachments"),
@@ -99,6 +101,10 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
         return rng.choice(("", "larger", "pirate", "test-model"))
     if field == "attachments":
         return attachments(rng)
+    if field in ("format":
+        return rng.choice(("json", "markdown"))
+    if field == "document":
+        return document(rng)
     if field in ("limit", "days"):
         return rng.randrange(1, 100)
     if field == "before":
@@ -126,6 +132,22 @@ def attachment_of(rng: Random) -> Any:
     if rng.random() < 0.2:
         made[rng.choice((*made, "size"))] = value(rng, 3)
     return made
+
+
+def document(rng: Random) -> Any:
+    """Of a conversation, or nearly."""
+    about = {name: value(rng) for name in ("title", "created_at", "model") if rng.random() < 0.3}
+    messages = [
+        {
+            "role": rng.choice(("user", "assistant")),
+            "content": proper(rng, "content", []),
+            **({key(rng): value(rng)} if rng.random() < 0.2 else {}),
+            **({"seq": rng.choice((1, 2, 3, 5, 19_999))} if rng.random() < 0.1 else {}),
+        }
+        for _ in range(rng.randrange(5))
+    ]
+    head = {"format": "mnemosio-conversation", "version": 1, "conversation": about}
+    return {**head, "messages": messages if rng.random() < 0.9 else value(rng)}
 
 
 def call(rng: Random, known: list[str]) -> tuple[Any, list[Any]]:

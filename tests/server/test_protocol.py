@@ -18,6 +18,7 @@ from server.calls.inspecting import InspectingCalls
 from server.calls.memory import MemoryCalls
 from server.calls.messages import MessageCalls
 from server.calls.search import SearchCalls
+from server.calls.transfer import TransferCalls
 from server.calls.usage import UsageCalls
 from server.choices import Choices
 from server.edge.connections import Connection, Connections
@@ -34,6 +35,8 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "conversation:configure": protocol.ConfigureConversation,
     "conversation:delete": protocol.DeleteConversation,
     "conversation:search": protocol.SearchMessages,
+    "conversation:export": protocol.ExportConversation,
+    "conversation:import": protocol.ImportConversation,
     "message:send": protocol.SendMessage,
     "message:edit": protocol.EditMessage,
     "message:feedback": protocol.GiveFeedback,
@@ -47,14 +50,14 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "memory:delete": protocol.DeleteFact,
 }
 
-NUMBERS = {"value": 1}
+NO_TEXTS = {"value": 1, "document": {"format": "a"}}
 """What stands in a required field that is no text."""
 
 
 def example(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """The least that a call of this kind may hold."""
     given = {name: "a" for name in kind.__struct_fields__ if name in required(kind)}
-    return given | {name: NUMBERS[name] for name in given if name in NUMBERS}
+    return given | {name: NO_TEXTS[name] for name in given if name in NO_TEXTS}
 
 
 def required(kind: type[msgspec.Struct]) -> set[str]:
@@ -120,6 +123,14 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
     searching = SearchCalls(conversations=nobody, finder=nobody)
     memories = MemoryCalls(nobody, nobody)
     usage = UsageCalls(conversations=nobody, usage=nobody, budgets=nobody)
+    transfer = TransferCalls(
+        connections=connections,
+        conversations=nobody,
+        exporting=nobody,
+        importing=nobody,
+        pay=nobody,
+        max_message_chars=10,
+    )
     groups = (
         conversations,
         messages,
@@ -129,6 +140,7 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         searching,
         memories,
         usage,
+        transfer,
     )
     rates = Rates(calls=0, messages=0)
     calls = Calls(connections, rates, *(group.handlers for group in groups))

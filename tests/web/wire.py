@@ -35,8 +35,9 @@ def union(literals: Any) -> str:
 TYPES = {
     **dict.fromkeys(("id", "conversation_id", "message_id", "turn_id", "user_id"), "string"),
     **dict.fromkeys(("cursor", "token", "title", "content", "text", "code", "field"), "string"),
-    **dict.fromkeys(("created_at", "updated_at"), "string"),
+    **dict.fromkeys(("created_at", "updated_at", "media_type", "file_name"), "string"),
     **dict.fromkeys(("attempt", "index", "next_index", "message_count", "confidence"), "number"),
+    "imported": "number",
     **dict.fromkeys(("reconnect_in_ms", "retry_after"), "number"),
     "seq": "number | null",
     **dict.fromkeys(("has_more", "guest", "retryable", "enabled", "edited"), "boolean"),
@@ -151,6 +152,8 @@ def parameter(kind: Any) -> str:
         return inline(parameters(kind))
     if isinstance(kind, msgspec.inspect.BytesType):  # which JSON has as base64
         return "string | Uint8Array"
+    if isinstance(kind, msgspec.inspect.DictType):
+        return "Record<string, unknown>"
     return {msgspec.inspect.StrType: "string", msgspec.inspect.IntType: "number"}[type(kind)]
 
 

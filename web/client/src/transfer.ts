@@ -54,7 +54,9 @@ export function piecesOf(document: unknown, most = PIECE_BYTES): Record<string, 
   let size = 0;
   for (const message of messages) {
     const length = new TextEncoder().encode(JSON.stringify(message)).length;
-    if (size + length > most && pieces.at(-1)!.length) {
+    // An answer goes with its question.
+    const begins = (message as { role?: unknown } | null)?.role !== "assistant";
+    if (begins && size + length > most && pieces.at(-1)!.length) {
       pieces.push([]);
       size = 0;
     }

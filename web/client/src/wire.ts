@@ -122,6 +122,14 @@ export interface Calls {
     fields: { query: string; limit?: number; conversation_id?: string };
     answer: { results: { conversation: WireConversation; message: WireMessage; snippet: string }[] };
   };
+  "conversation:export": {
+    fields: { conversation_id: string; format?: "json" | "markdown"; after?: string };
+    answer: { content: string; media_type: "image/gif" | "image/jpeg" | "image/png" | "image/webp"; file_name: string; next: string | null };
+  };
+  "conversation:import": {
+    fields: { conversation_id: string; document: Record<string, unknown> };
+    answer: { conversation: WireConversation; imported: number };
+  };
   "message:send": {
     fields: { message_id: string; content: string; conversation_id?: string; if_busy?: "interrupt" | "queue" | "reject"; attachments?: { type: "image"; media_type: "image/gif" | "image/jpeg" | "image/png" | "image/webp"; data: string | Uint8Array }[] };
     answer: { conversation_id: string; message: WireMessage; turn: WireTurn; durability: "permanent" | "spooled" };

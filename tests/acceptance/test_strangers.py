@@ -21,8 +21,12 @@ from tests.support.pictures import attachment
 from tests.support.provider import Provider
 from tests.support.redis_server import RedisServer
 
-# Not about one conversation that must be there already; each has a test of its own below.
-OF_THEIR_OWN = {"conversation:list", "conversation:create", "conversation:import"}
+# Not about one conversation that must be there already; each has a test of its own, below or with
+# what it is about.
+OF_THEIR_OWN = {
+    *("conversation:list", "conversation:create", "conversation:import"),
+    *("memory:list", "memory:update", "memory:delete", "user:usage", "user:delete"),
+}
 
 
 def calls_about_one(about: dict[str, Any]) -> dict[str, dict[str, Any]]:

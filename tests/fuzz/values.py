@@ -101,7 +101,7 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
         return rng.choice(("", "larger", "pirate", "test-model"))
     if field == "attachments":
         return attachments(rng)
-    if field in ("format":
+    if field == "format":
         return rng.choice(("json", "markdown"))
     if field == "document":
         return document(rng)

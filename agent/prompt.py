@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -115,12 +116,12 @@ def _about_the_user(facts: Sequence[Fact]) -> str:
 
 def _fitting(facts: Sequence[Fact], room: int, counter: TokenCounter) -> list[Fact]:
     """The first of them that fit, together with what is said about them."""
-    fitting: list[Fact] = []
-    for fact in facts:
-        if counter.count([SystemMessage(_about_the_user([*fitting, fact]))]) > room:
-            break
-        fitting.append(fact)
-    return fitting
+
+    def costs(number: int) -> int:
+        return counter.count([SystemMessage(_about_the_user(facts[:number]))])
+
+    # The more, the longer: so a few looks find how many.
+    return list(facts[: bisect_right(range(1, len(facts) + 1), room, key=costs)])
 
 
 def _day(at: int) -> str:

@@ -10,7 +10,12 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from agent.chat import ChatAgent
 from agent.demo import DemoChatModel
 from agent.demo_replies import reply_to
+from agent.fact_findings import findings_in, request_for
 from agent.models import Model, demo_model
+from agent.prompt import build_prompt
+from agent.tokens import TokenCounter
+from memory.facts import Remembered, Source
+from memory.records import Message, Transcript
 from tests.agent.conversation import Conversation, collect
 from tests.support.wait import wait_until
 
@@ -35,6 +40,41 @@ async def agent(conversation: Conversation):  # type: ignore[no-untyped-def]
     )
     yield agent
     await agent.close()
+
+
+def test_it_finds_what_messages_tell_of_their_user_and_knows_it_later() -> None:
+    messages = [
+        Message(id=f"m{n}", seq=n, type="human", content=text)
+        for n, text in enumerate(("I like tea. My name is Ada", "Good day", "Call me Grace"), 1)
+    ]
+    sources = [Source(conversation_id="c", message_id=m.id, seq=m.seq or 0, at=1) for m in messages]
+
+    def noted(known: Remembered, *which: int) -> Remembered:
+        shown = [messages[n] for n in which]
+        answer = reply_to(request_for(shown, known.facts))
+        found = findings_in(answer, [sources[n] for n in which], known.facts)
+        return known.learned(found, now=1)
+
+    first = noted(Remembered(), 0, 1)
+    second = noted(first, 2)
+    assert sorted(fact.text for fact in second.facts) == [
+        "The user likes tea.",
+        "The user's name is Grace.",
+    ]
+    for question, answer in (
+        ("What is my name?", "Your name is Grace."),
+        ("What do I like?", "You like tea."),
+    ):
+        prompt = build_prompt(
+            Transcript(messages=[]),
+            Message(id="q", seq=1, type="human", content=question),
+            system_prompt="",
+            budget=4000,
+            counter=TokenCounter(),
+            facts=second.facts,
+            facts_budget=500,
+        )
+        assert answer in reply_to(prompt.messages)
 
 
 def test_the_first_answer_says_what_it_is_and_how_to_get_a_real_one() -> None:

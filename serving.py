@@ -21,6 +21,8 @@ from agent.chat import ChatAgent
 from agent.finding import Finder
 from agent.models import choose_model
 from agent.own.making import make_own
+from agent.tools.loading import load_tools
+from agent.tools.tool import Tool
 from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
 from memory.errors import RememberingError
@@ -272,6 +274,9 @@ async def make_agent(
         )
     # An agent of one's own has its own; what was set all the same is meant for it.
     is_told = own is None or "system_prompt" in settings.model_fields_set
+    tools: list[Tool] = []
+    if settings.tools and own is None:
+        tools = load_tools(settings.tools, Path.cwd(), timeout=settings.tool_timeout_seconds)
     return ChatAgent(
         memory,
         model,
@@ -285,6 +290,8 @@ async def make_agent(
         own=own,
         person=facts if facts.enabled else None,
         facts_token_budget=settings.user_memory_tokens,
+        tools=tools,
+        tool_max_rounds=settings.tool_max_rounds,
         traces=traces,
     )
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import MappingProxyType
+
+from langchain_core.language_models import BaseChatModel
 
 from agent.answering import AnswerChunk, AnswerRequest, Untitled
 from agent.choosing import Choosing
 from agent.errors import AnswerFailed
 from agent.facts import FactKeeper, PersonMemory
 from agent.images import AttachmentSource, read_images
+from agent.loop import Asking, Loop
 from agent.memory_port import ConversationMemory
 from agent.models import Model
 from agent.own.agent import OwnAgent
 from agent.prompt import build_prompt
-from agent.streaming import Patience, stream_answer
+from agent.streaming import Patience, stream_answer, takes_tools
 from agent.summary import Summariser
+from agent.threads import DaemonThreads
 from agent.titles import Titles
 from agent.tokens import TokenCounter
+from agent.tools.running import Running
+from agent.tools.tool import Tool
 from agent.tracing import NO_TRACES, Traces
+from agent.wording import TOOLS_PREAMBLE
 from memory.errors import RememberingError
 from memory.facts import Fact
 from memory.records import Position, Transcript
@@ -29,6 +36,10 @@ from memory.records import Position, Transcript
 MAX_DUE = 10_000
 
 NO_PROMPTS: Mapping[str, str] = MappingProxyType({})
+
+
+# Uses of tools that are not async at a time. One that hangs keeps its thread.
+TOOL_THREADS = 64
 
 
 class ChatAgent:
@@ -48,6 +59,8 @@ class ChatAgent:
         titles: bool = False,
         person: PersonMemory | None = None,
         facts_token_budget: int = 500,
+        tools: Sequence[Tool] = (),
+        tool_max_rounds: int = 8,
         retry_within: float = Patience().retry_within,
         own: OwnAgent | None = None,
         traces: Traces = NO_TRACES,
@@ -60,7 +73,8 @@ class ChatAgent:
         ``person``: what is remembered across conversations, None for nothing;
         ``facts_token_budget`` is what of a prompt it may take.
 
-        ``titles``: whether to make them; the offline demo model makes none.
+        ``titles``: whether to make them; the offline demo model makes none. ``tools`` are offered
+        to models that take any, in up to ``tool_max_rounds`` rounds an answer.
 
         Takes over ``model`` and ``own``: ``close`` closes them. Where there is one of the
         operator's ``own``, it answers, and ``model`` does what is done in the background; the demo
@@ -84,6 +98,9 @@ class ChatAgent:
             traces=traces,
         )
         self._traces = traces
+        self._tools = tools
+        self._running = Running(DaemonThreads(TOOL_THREADS), traces)
+        self._loop = Loop(self._running, self._patience, max_rounds=tool_max_rounds, traces=traces)
         self._titles: Titles | None = None
         if titles and not model.is_demo:
             self._titles = Titles(model.chat, patience=self._patience, traces=traces)
@@ -119,11 +136,12 @@ class ChatAgent:
             self._attachments, request.conversation_id, transcript, request.question
         )
         facts = await self._known(request)
+        tools = () if self._own is not None else self._offered(chosen.chat)
         prompt = build_prompt(
             transcript,
             request.question,
-            system_prompt=chosen.system_prompt,
-            budget=self._budget,
+            system_prompt=_with_tools(chosen.system_prompt) if tools else chosen.system_prompt,
+            budget=self._budget - self._kept_for(tools),
             counter=chosen.counter,
             images=images,
             facts=facts or (),
@@ -131,17 +149,32 @@ class ChatAgent:
         )
         if facts is None:
             prompt.given.left_out.append("facts: unavailable")
+        prompt.given.budget = self._budget
         span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
         span.end()
+        is_plain = self._own is None and not tools and not request.tools
         if self._own is not None:
             answer = self._own.answer(request, prompt, chosen.model)
+        elif not is_plain:
+            yield AnswerChunk(context=prompt.given.record(chosen.model))
+            answer = self._loop.answer(
+                Asking(
+                    request=request,
+                    model=chosen.chat,
+                    counter=chosen.counter,
+                    prompt=prompt,
+                    model_name=chosen.model,
+                    tools=tools,
+                    budget=self._budget,
+                )
+            )
         else:
             yield AnswerChunk(context=prompt.given.record(chosen.model))
             answer = stream_answer(chosen.chat, prompt.messages, self._patience, self._traces)
         try:
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
-                    if chunk.usage is not None and self._own is None:
+                    if chunk.usage is not None and is_plain:
                         chosen.counter.learn(prompt.messages, chunk.usage.get("input_tokens", 0))
                     yield chunk
         except AnswerFailed as failed:
@@ -167,6 +200,7 @@ class ChatAgent:
         await self._summariser.close()
         if self._own is not None:
             await self._own.close()
+        await self._running.close()
         await self._model.close()
 
     async def _known(self, request: AnswerRequest) -> list[Fact] | None:
@@ -180,9 +214,23 @@ class ChatAgent:
         except RememberingError:
             return None
 
+    def _offered(self, chat: BaseChatModel) -> Sequence[Tool]:
+        """What this model may use for this answer. Built-in tools are added here."""
+        return self._tools if self._tools and takes_tools(chat) else ()
+
+    def _kept_for(self, tools: Sequence[Tool]) -> int:
+        """Tokens that the window leaves to the tools: to tell of them, and for what they give."""
+        if not tools:
+            return 0
+        return min(sum(tool.tokens for tool in tools) + self._budget // 4, self._budget // 2)
+
     def _note_if_due(self, conversation_id: str, transcript: Transcript) -> None:
         """Judged from what the answer read anyway, so that most turns' end costs nothing."""
         if self._summariser.is_due(transcript.position.answers + 1, transcript.summary):
             if len(self._due) >= MAX_DUE:
                 self._due.pop(next(iter(self._due)))
             self._due[conversation_id] = transcript.position
+
+
+def _with_tools(system_prompt: str) -> str:
+    return f"{system_prompt}\n\n{TOOLS_PREAMBLE}" if system_prompt else TOOLS_PREAMBLE

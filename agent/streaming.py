@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -18,6 +18,7 @@ from agent.answering import AnswerChunk
 from agent.errors import AnswerFailed, ProviderBusy, ProviderCut
 from agent.idle import IdleTimeout
 from agent.provider_errors import answer_failed
+from agent.tools.calls import Call, Gathering
 from agent.tracing import NO_TRACES, Traces
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     longest_delay: float = 8.0
 
 
+Shape = dict[str, Any]
+
+
 @runtime_checkable
 class GivesDeltas(Protocol):
     """A chat model that can do without a message for each delta: ``agent.openai_chat``."""
@@ -44,16 +48,26 @@ class GivesDeltas(Protocol):
     ) -> AsyncGenerator[str | AIMessageChunk, None]: ...
 
 
+def takes_tools(model: BaseChatModel) -> bool:
+    return isinstance(model, GivesDeltas) or type(model).bind_tools is not BaseChatModel.bind_tools
+
+
 async def stream_answer(
     model: BaseChatModel,
     messages: Sequence[BaseMessage],
     patience: Patience,
     traces: Traces = NO_TRACES,
+    *,
+    tools: Sequence[Shape] = (),
+    asked: list[Call] | None = None,
 ) -> AsyncGenerator[AnswerChunk, None]:
     """The model's answer. Raises ``AnswerFailed``; what was yielded before it stays said.
 
     Tries again only while no text was yielded. Closing or cancelling it closes the provider's
     stream.
+
+    ``tools`` are offered to the model, as providers are told of them; what it asks to have done
+    with them is in ``asked`` when the answer has come to its end.
     """
     clock = asyncio.get_running_loop().time
     end = clock() + patience.retry_within
@@ -61,11 +75,14 @@ async def stream_answer(
     while True:
         said = False
         try:
-            tried = _one_try(model, messages, patience.idle, traces)
+            gathering = Gathering()
+            tried = _one_try(model, messages, patience.idle, traces, tools, gathering)
             async with aclosing(tried) as chunks:
                 async for chunk in chunks:
                     said = said or bool(chunk.text)
                     yield chunk
+            if asked is not None:
+                asked += gathering.calls
             return
         except AnswerFailed as failed:
             if said or not failed.retryable:
@@ -91,7 +108,12 @@ def _wait(failed: AnswerFailed, delay: float) -> float:
 
 
 async def _one_try(
-    model: BaseChatModel, messages: Sequence[BaseMessage], idle: float | None, traces: Traces
+    model: BaseChatModel,
+    messages: Sequence[BaseMessage],
+    idle: float | None,
+    traces: Traces,
+    tools: Sequence[Shape],
+    gathering: Gathering,
 ) -> AsyncGenerator[AnswerChunk, None]:
     """Yields text as it comes and the usage at the end."""
     usage: dict[str, Any] | None = None
@@ -100,7 +122,14 @@ async def _one_try(
     name = str(getattr(model, "model_name", type(model).__name__))
     span = traces.begin("chat", {"gen_ai.operation.name": "chat", "gen_ai.request.model": name})
     more: dict[str, Any] = {"extra_headers": span.headers} if span.headers else {}
-    begin = model.astream_deltas if isinstance(model, GivesDeltas) else model.astream
+    begin: Callable[..., Any] = (
+        model.astream_deltas if isinstance(model, GivesDeltas) else model.astream
+    )
+    if tools:
+        if isinstance(model, GivesDeltas):
+            more["tools"] = list(tools)
+        else:
+            begin = model.bind_tools(tools).astream
     stream = cast("AsyncGenerator[str | AIMessageChunk, None]", begin(list(messages), **more))
     try:
         async with IdleTimeout(idle) as waiting:
@@ -110,6 +139,8 @@ async def _one_try(
                 if isinstance(chunk, str):
                     text = chunk
                 else:
+                    if tools:
+                        gathering.add(chunk)
                     finished = finished or bool(chunk.response_metadata.get("finish_reason"))
                     # The last counts: some providers report a running total with every chunk.
                     usage = cast("dict[str, Any] | None", chunk.usage_metadata) or usage

@@ -142,6 +142,13 @@ class Settings(BaseSettings):
         None, repr=False, description="http:// or https://, such as https://api.openai.com/v1"
     )
     openai_model: str = Field("gpt-4.1-mini", description="a model's name")
+    tools: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:list, such as myproject.tools:tools",
+    )
+    tool_timeout_seconds: float = _number(30, 0.1, 3_600)
+    tool_max_rounds: int = _whole(8, 1, 100)
     titles: bool = Field(True, description="true or false")
     system_prompt: str = Field(SYSTEM_PROMPT, repr=False, description="some text")
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(

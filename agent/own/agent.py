@@ -16,15 +16,19 @@ from agent.answering import AnswerChunk, AnswerRequest
 from agent.errors import AgentFailed, AgentSilent, AnswerFailed
 from agent.idle import IdleTimeout
 from agent.own.events import Event, Listener
+from agent.own.spans import Spans
 from agent.own.telling import Telling, last_step
 from agent.prompt import Prompt
 from agent.provider_errors import answer_failed, is_providers
-from agent.tracing import NO_TRACES, Span, Traces
+from agent.tracing import NO_TRACES, Traces
 
 log = logging.getLogger(__name__)
 
 # What ends at once ends within this; what doesn't is left to itself, and the answer ends without.
 ENDING_SECONDS = 1.0
+
+# What it holds (connections, files) is let go of within this.
+CLOSING_SECONDS = 5.0
 
 # Events that wait to be told: they come from a network, one after the other. An agent that makes
 # more of them than this is not talking to anybody.
@@ -65,29 +69,37 @@ class OwnAgent:
         yield AnswerChunk(context=prompt.given.record(self.name))
         run_id = uuid.uuid4()
         telling = Telling(run_id, self._last_step)
-        spans: dict[uuid.UUID, Span] = {}
+        spans = Spans(self._traces)
         text_came = False
         try:
             events = self._events(prompt, _config(request, model), run_id)
             async with aclosing(events):
                 async for event in events:
-                    self._trace(event, spans)
+                    spans.hear(event)
                     for chunk in telling.hear(event):
                         text_came = text_came or bool(chunk.text)
                         yield chunk
+                        if chunk.tool is not None:  # it may be stopped here
+                            yield self._context(prompt, telling)
             for chunk in telling.end():
                 yield chunk
         except Exception as error:
-            if telling.usage is not None:
-                yield AnswerChunk(usage=dict(telling.usage))
+            for chunk in self._about(prompt, telling):
+                yield chunk
             raise self._failed(error, text_came=text_came) from error
         finally:
-            for span in spans.values():
-                span.failed("unended")
-                span.end()
+            spans.close()
+        for chunk in self._about(prompt, telling):
+            yield chunk
+
+    def _context(self, prompt: Prompt, telling: Telling) -> AnswerChunk:
         prompt.given.tools = telling.tools
         prompt.given.rounds = telling.rounds
-        yield AnswerChunk(context=prompt.given.record(self.name))
+        return AnswerChunk(context=prompt.given.record(self.name))
+
+    def _about(self, prompt: Prompt, telling: Telling) -> Iterator[AnswerChunk]:
+        """What there is to say of an answer at its end, however it ended."""
+        yield self._context(prompt, telling)
         if telling.usage is not None:
             yield AnswerChunk(usage=dict(telling.usage))
 
@@ -96,7 +108,11 @@ class OwnAgent:
             task.cancel()
         if self._unended:
             await asyncio.wait(self._unended, timeout=ENDING_SECONDS)
-        await self._close()
+        try:
+            async with asyncio.timeout(CLOSING_SECONDS):
+                await self._close()
+        except Exception:
+            log.exception("AGENT could not be closed.", extra={"action": "agent_close"})
 
     async def _events(
         self, prompt: Prompt, config: RunnableConfig, run_id: uuid.UUID
@@ -160,25 +176,6 @@ class OwnAgent:
             exc_info=error,
         )
         return AgentFailed()
-
-    def _trace(self, event: Event, spans: dict[uuid.UUID, Span]) -> None:
-        """A span for each request to a model and each use of a tool, as the built-in agent's."""
-        if event.kind == "model":
-            named = {"gen_ai.operation.name": "chat", "gen_ai.request.model": event.name}
-            spans[event.run_id] = self._traces.begin("chat", named)
-        elif event.kind == "tool":
-            named = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": event.name}
-            spans[event.run_id] = self._traces.begin("execute_tool", named, kind="internal")
-        elif event.run_id in spans and event.kind != "token":
-            span = spans.pop(event.run_id)
-            if isinstance(event.data, BaseException):
-                span.failed(type(event.data).__name__)
-            usage = getattr(event.data, "usage_metadata", None) or {}
-            span.note({f"gen_ai.usage.{k}": v for k, v in usage.items() if k in _COUNTS})
-            span.end()
-
-
-_COUNTS = ("input_tokens", "output_tokens")
 
 
 async def _run(

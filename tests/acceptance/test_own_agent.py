@@ -17,6 +17,7 @@ import pytest
 from tests.acceptance.conftest import StartApp, with_provider
 from tests.support.app import HOME, KEPT, App
 from tests.support.client import Client
+from tests.support.collector import Collector
 from tests.support.provider import Body, Provider, Script, ToolCall
 from tests.support.wait import wait_until
 
@@ -348,6 +349,31 @@ async def test_another_server_begins_its_answer_anew(
         assert told["message"]["content"] == "whole"
         assert await tab.contents(sent["conversation_id"]) == ["one", "whole"]
     await guest.close()
+
+
+async def test_its_models_and_tools_are_in_the_trace(start: StartApp, provider: Provider) -> None:
+    def respond(body: Body) -> Script:
+        if body["messages"][-1]["role"] == "user":
+            words = ("whispered", "nothing")
+            return Script(calls=[ToolCall("lookup", {"word": word}) for word in words])
+        return Script(["two ", "tokens"])
+
+    provider.respond = respond
+    async with Collector() as collector:
+        app = start("remembering", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        async with Client(app.url) as guest:
+            await guest.ask("whispered")
+        assert await asyncio.to_thread(app.stop) == 0
+    [turn] = collector.named("turn")
+    chats = [span for span in collector.under(turn) if span.name == "chat"]
+    assert [span.attributes["gen_ai.request.model"] for span in chats] == ["test-model"] * 2
+    assert sorted(span.attributes["gen_ai.usage.output_tokens"] for span in chats) == [0, 2]
+    uses = [span for span in collector.under(turn) if span.name == "execute_tool lookup"]
+    assert sorted((span.failed, span.attributes.get("error.type")) for span in uses) == [
+        (False, None),
+        (True, "LookupError"),
+    ]
+    assert b"whispered" not in collector.bytes
 
 
 # How it is made

@@ -27,7 +27,7 @@ from agent.streaming import Patience, stream_answer
 from agent.tokens import TokenCounter
 from agent.tracing import NO_TRACES, Traces
 from memory.facts import Fact, Finding, Remembered, Source
-from memory.records import Message, Position
+from memory.records import Message, Position, imported_id
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +153,12 @@ class FactKeeper:
         messages = await self._memory.messages_after(conversation_id, after, 2 * MAX_BEHIND)
         if not messages:
             return False
-        shown = related(known.facts, messages)
-        batch, upto = self._batch(messages, shown)
+        upto = messages[-1].seq or 0
+        own = [each for each in messages if _is_own(each, user_id, conversation_id)]
+        shown = related(known.facts, own)
+        batch, first_left = self._batch(own, shown)
+        if first_left is not None:
+            upto = (first_left.seq or 1) - 1
         found: list[Finding] = []
         if batch:
             sources = [_source(conversation_id, message, position.revision) for message in batch]
@@ -162,20 +166,20 @@ class FactKeeper:
         more = upto < (messages[-1].seq or 0) or len(messages) == 2 * MAX_BEHIND
         return await self._keep(user_id, conversation_id, known, position, found, upto) or more
 
-    def _batch(self, messages: list[Message], shown: list[Fact]) -> tuple[list[Message], int]:
-        """As many of the user's as one request may hold, one at least; and up to where that is.
-        ``shown`` loses what would not leave half of it to them."""
+    def _batch(
+        self, messages: list[Message], shown: list[Fact]
+    ) -> tuple[list[Message], Message | None]:
+        """As many as one request may hold, one at least; and the first that is left. ``shown``
+        loses what would not leave half of it to them."""
         while shown and self._counter.count(request_for([], shown)) > self._budget // 2:
             shown.pop()
         batch: list[Message] = []
         for message in messages:
-            if message.type != "human" or not said_in(message):
-                continue
             costs = self._counter.count(request_for([*batch, message], shown))
             if batch and costs > self._budget:
-                return batch, (message.seq or 1) - 1
+                return batch, message
             batch.append(message)
-        return batch, messages[-1].seq or 0
+        return batch, None
 
     async def _ask(self, messages: Sequence[Message], facts: Sequence[Fact]) -> str:
         text = ""
@@ -216,6 +220,14 @@ class FactKeeper:
             if known.progress.get(conversation_id) != was_read:
                 return True
         return False
+
+
+def _is_own(message: Message, user_id: str, conversation_id: str) -> bool:
+    """Whether the user has said something by it, here: not what an imported document has them say,
+    whoever wrote that."""
+    if message.type != "human" or not said_in(message):
+        return False
+    return message.id != imported_id(user_id, conversation_id, ((message.seq or 0) + 1) // 2)
 
 
 def _source(conversation_id: str, message: Message, revision: int) -> Source:

@@ -43,6 +43,12 @@ def derived_id(*parts: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\0".join(parts)))
 
 
+def imported_id(user_id: str, conversation_id: str, place: int) -> str:
+    """The id of a question that came with a document: whoever wrote that, its user has not said it
+    here."""
+    return derived_id("imported", user_id, conversation_id, str(place))
+
+
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     """What came with a message, by reference: the bytes are in the permanent store, apart."""
 

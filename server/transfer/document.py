@@ -26,6 +26,7 @@ from memory.records import (
     Turn,
     TurnStatus,
     derived_id,
+    imported_id,
     messages_of,
     request_digest,
 )
@@ -234,7 +235,7 @@ def turns_of(part: Part, conversation_id: str, user_id: str, answers: int) -> li
 
 def _turn(exchange: Exchange, conversation_id: str, user_id: str, answers: int) -> Turn:
     asked, said = exchange.question, exchange.answer
-    message_id = derived_id("imported", user_id, conversation_id, str(exchange.place))
+    message_id = imported_id(user_id, conversation_id, exchange.place)
     turn_id = derived_id("turn", user_id, message_id)
     answer = feedback = None
     if said is not None:

@@ -17,7 +17,7 @@ from agent.streaming import Patience
 from agent.tokens import TokenCounter
 from embedded.store import EmbeddedStore
 from memory.facts import Remembered
-from memory.records import Turn
+from memory.records import Turn, imported_id
 from server.facts import Facts
 from stores.facts import change
 from tests.stores.conftest import connected
@@ -80,9 +80,11 @@ async def keeper(make_keeper: MakeKeeper, store: EmbeddedStore) -> FactKeeper:
     return await make_keeper(store)
 
 
-async def said(store: EmbeddedStore, conversation_id: str, text: str, answer: str = "So.") -> Turn:
+async def said(
+    store: EmbeddedStore, conversation_id: str, text: str, answer: str = "So.", **fields: Any
+) -> Turn:
     """A whole turn."""
-    turn = await sent(store, conversation_id, status="running", content=text)
+    turn = await sent(store, conversation_id, status="running", content=text, **fields)
     ended = await store.turns.finish(turn, "completed", an_answer(turn, answer))
     assert ended is not None
     return await closed(store, ended)
@@ -128,6 +130,18 @@ async def test_only_what_the_user_said_is_read(
     assert messages_shown(request.body) == ["hello", "what?"]
     assert "administrator" not in str(request.body)
     assert "Rome" not in str(request.body)
+
+
+async def test_what_an_imported_document_has_the_user_say_is_not_read(
+    keeper: FactKeeper, store: EmbeddedStore, provider: Provider
+) -> None:
+    here = await a_conversation(store)
+    await said(store, here, "I am an administrator.", message_id=imported_id(USER, here, 1))
+    await read(keeper, here)
+    assert provider.facts == []
+    await said(store, here, "I like tea.")
+    await read(keeper, here)
+    assert [messages_shown(request.body) for request in provider.facts] == [["I like tea."]]
 
 
 async def test_each_message_is_read_once(

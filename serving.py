@@ -104,11 +104,13 @@ async def serve(settings: Settings, place: Place | None, tell: Tell) -> None:
         for warning in await memory.warnings():
             log.warning(warning)
 
-        finder = make_finder(store)
+        finder = make_finder(settings, traced_store(store, traces))
         started.push_async_callback(finder.close)
 
         facts = make_facts(settings, traced_store(store, traces))
-        agent = await make_agent(settings, store, traced(memory, "memory", traces), facts, traces)
+        agent = await make_agent(
+            settings, store, traced(memory, "memory", traces), facts, finder, traces
+        )
         started.push_async_callback(agent.close)
 
         guests = await make_guest_secrets(settings, store)
@@ -240,8 +242,22 @@ def make_limits(settings: Settings) -> Limits:
     )
 
 
-def make_finder(store: Store) -> Finder:
-    return Finder(store.search)
+def make_finder(settings: Settings, store: Store) -> Finder:
+    if settings.embedding_model is None:
+        return Finder(store.search)
+    # Here, because nobody is to pay for loading numpy who has no embedding model.
+    from agent.embedding import make_meaning
+
+    key = settings.embedding_api_key
+    if key is None and settings.embedding_base_url in (None, settings.openai_base_url):
+        key = settings.openai_api_key  # which is nobody else's business
+    meaning = make_meaning(
+        store.search,
+        model=settings.embedding_model,
+        api_key=key.get_secret_value() if key else None,
+        base_url=settings.embedding_base_url or settings.openai_base_url,
+    )
+    return Finder(store.search, meaning)
 
 
 def make_facts(settings: Settings, store: Store) -> Facts:
@@ -253,6 +269,7 @@ async def make_agent(
     store: Store,
     memory: RedisConversationMemory,
     facts: Facts,
+    finder: Finder,
     traces: Traces,
 ) -> ChatAgent:
     key = settings.openai_api_key
@@ -292,6 +309,7 @@ async def make_agent(
         facts_token_budget=settings.user_memory_tokens,
         tools=tools,
         tool_max_rounds=settings.tool_max_rounds,
+        finder=finder if settings.recall else None,
         traces=traces,
     )
 

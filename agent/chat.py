@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from types import MappingProxyType
 
 from langchain_core.language_models import BaseChatModel
@@ -19,6 +20,7 @@ from agent.memory_port import ConversationMemory
 from agent.models import Model
 from agent.own.agent import OwnAgent
 from agent.prompt import build_prompt
+from agent.recall import Finder, Recall
 from agent.streaming import Patience, stream_answer, takes_tools
 from agent.summary import Summariser
 from agent.threads import DaemonThreads
@@ -28,7 +30,7 @@ from agent.tools.running import Running
 from agent.tools.tool import Tool
 from agent.tracing import NO_TRACES, Traces
 from agent.wording import TOOLS_PREAMBLE
-from memory.errors import RememberingError
+from memory.errors import RememberingError, Unavailable
 from memory.facts import Fact
 from memory.records import Position, Transcript
 
@@ -61,6 +63,7 @@ class ChatAgent:
         facts_token_budget: int = 500,
         tools: Sequence[Tool] = (),
         tool_max_rounds: int = 8,
+        finder: Finder | None = None,
         retry_within: float = Patience().retry_within,
         own: OwnAgent | None = None,
         traces: Traces = NO_TRACES,
@@ -75,6 +78,8 @@ class ChatAgent:
 
         ``titles``: whether to make them; the offline demo model makes none. ``tools`` are offered
         to models that take any, in up to ``tool_max_rounds`` rounds an answer.
+
+        ``finder`` is asked for what a long conversation's prompt leaves out; None: nobody is.
 
         Takes over ``model`` and ``own``: ``close`` closes them. Where there is one of the
         operator's ``own``, it answers, and ``model`` does what is done in the background; the demo
@@ -117,6 +122,7 @@ class ChatAgent:
                 patience=self._patience,
                 traces=traces,
             )
+        self._recall = Recall(finder) if finder is not None else None
         self._due: dict[str, Position] = {}
         self._state = "not asked yet"
 
@@ -137,7 +143,8 @@ class ChatAgent:
         )
         facts = await self._known(request)
         tools = () if self._own is not None else self._offered(chosen.chat)
-        prompt = build_prompt(
+        build = partial(
+            build_prompt,
             transcript,
             request.question,
             system_prompt=_with_tools(chosen.system_prompt) if tools else chosen.system_prompt,
@@ -147,8 +154,21 @@ class ChatAgent:
             facts=facts or (),
             facts_budget=self._facts_budget,
         )
+        prompt = build()
+        unavailable: list[str] = []
+        if self._recall is not None and not prompt.given.is_whole:
+            # What is left out may be what is asked about.
+            try:
+                recalled = await self._recall.of(
+                    request.user_id, request.conversation_id, request.question, prompt.given.window
+                )
+            except Unavailable:
+                unavailable.append("recall: unavailable")
+            else:
+                prompt = build(recalled=recalled)
         if facts is None:
-            prompt.given.left_out.append("facts: unavailable")
+            unavailable.append("facts: unavailable")
+        prompt.given.left_out += unavailable
         prompt.given.budget = self._budget
         span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
         span.end()

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agent.recall import Recalled
 from memory.facts import Fact
 from memory.records import Message, Summary, ToolUse
 
@@ -24,6 +25,10 @@ class Given(msgspec.Struct, kw_only=True):
     summary: Summary | None = None
     window: list[Message] = []
     """The earlier messages that were sent as they are, ascending."""
+    recalled: list[Recalled] = []
+    """Those from before it that were found by a search, ascending."""
+    is_whole: bool = True
+    """Nothing that was said before is left out."""
     tools: list[ToolUse] = []
     rounds: int = 1
     """How often the model was asked."""
@@ -46,6 +51,15 @@ class Given(msgspec.Struct, kw_only=True):
                 "message_ids": [message.id for message in window],
             },
             "facts": [{"id": fact.id, "text": fact.text} for fact in self.facts],
+            "recalled": [
+                {
+                    "message_id": each.message_id,
+                    "seq": each.seq,
+                    "conversation_id": each.conversation_id,
+                    "text": each.text,
+                }
+                for each in self.recalled
+            ],
             "tools": [_shown(use) for use in self.tools],
             "rounds": self.rounds,
             "left_out": self.left_out,
@@ -56,6 +70,7 @@ class Given(msgspec.Struct, kw_only=True):
         found = {f"mnemosio.context.{part}_tokens": n for part, n in self.tokens.items()}
         found["mnemosio.context.window_messages"] = len(self.window)
         found["mnemosio.context.facts"] = len(self.facts)
+        found["mnemosio.context.recalled_messages"] = len(self.recalled)
         if self.summary is not None:
             found["mnemosio.context.summary_version"] = self.summary.version
             found["mnemosio.context.summary_upto"] = self.summary.upto

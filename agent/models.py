@@ -21,7 +21,7 @@ from agent.openai_chat import LeanChatOpenAI
 OPENAI_URL = "https://api.openai.com/v1"
 
 # Local providers take any key, but the SDK insists on one.
-_NO_KEY = "none"
+NO_KEY = "none"
 
 _CONNECT_SECONDS = 10.0
 
@@ -67,7 +67,7 @@ def choose_model(
     if not api_key and not base_url:
         return demo_model([model_name, *others])
     return _openai_compatible(
-        api_key=api_key or _NO_KEY,
+        api_key=api_key or NO_KEY,
         base_url=base_url or OPENAI_URL,
         model_name=model_name,
         idle_timeout=idle_timeout,

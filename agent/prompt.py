@@ -12,10 +12,12 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from agent.context import Given
 from agent.exchanges import Exchange, exchanges_before, is_answered, last_seq
 from agent.images import NO_IMAGES, Images, left_out, message_with_images
+from agent.recall import Recalled, lines, room_for, those_that_fit
 from agent.tokens import TokenCounter
 from agent.wording import (
     FACTS_PREAMBLE,
     FACTS_TAG,
+    RECALLED_PREAMBLE,
     SUMMARY_PREAMBLE,
     SUMMARY_TAG,
     fence,
@@ -23,6 +25,10 @@ from agent.wording import (
 )
 from memory.facts import Fact
 from memory.records import Message, Summary, Transcript
+
+# Of what system prompt, summary and question leave, recalled messages get so much at most; the
+# latest exchanges, which a question is most often about, keep the rest.
+RECALLED_SHARE = 0.6
 
 
 class Prompt(NamedTuple):
@@ -41,15 +47,19 @@ def build_prompt(
     images: Images = NO_IMAGES,
     facts: Sequence[Fact] = (),
     facts_budget: int = 0,
+    recalled: Sequence[Recalled] = (),
 ) -> Prompt:
-    """System prompt with facts about the user and the summary, the answered exchanges before
-    ``question``, the question.
+    """System prompt with facts about the user, the summary and what was recalled, the answered
+    exchanges before ``question``, the question.
 
     ``budget`` is in tokens. System prompt and question are sent whatever they cost; then those of
     the ``facts``, in their order, that fit into ``facts_budget`` and a quarter of the budget; then
     the summary, then exchanges from the newest backwards, without a gap, while they fit. Exchanges
     that the summary covers may fill the prompt to half the budget only: they help a short
     conversation to stay verbatim, and a long one shouldn't pay for them twice.
+
+    ``recalled`` has earlier messages, best first. What of them is older than those exchanges is
+    sent in its order, as much as fits; for that the exchanges leave room.
     """
     asked = message_with_images(question, images)
     system = _system(system_prompt)
@@ -77,28 +87,77 @@ def build_prompt(
         else:
             given.left_out.append("summary: no room")
 
-    chosen: list[tuple[Exchange, list[BaseMessage]]] = []
-    given.tokens["window"] = 0
-    for exchange in reversed(exchanges_before(transcript.messages, question)):
-        messages = [message_with_images(message, images) for message in exchange]
-        if not is_answered(messages):
-            continue
-        costs = counter.count(messages)
-        most = budget // 2 if _covered(exchange, given.summary) else budget
-        if spent + costs > most:
-            break
-        spent += costs
-        given.tokens["window"] += costs
-        chosen.append((exchange, messages))
-    chosen.reverse()
-    given.window = [message for exchange, _ in chosen for message in exchange]
+    exchanges = _exchanges(transcript, question, images, counter)
+    window = Window(exchanges, given.summary, budget)
+    chosen = window.within(spent, spent)
+    if recalled:
+        most = int((budget - spent) * RECALLED_SHARE)
+        # What is in the window needs no room of its own, so there is more of that.
+        room = room_for(_older(recalled, chosen), counter)
+        chosen = window.within(spent, spent + min(room, most))
+        left = budget - spent - sum(each.costs for each in chosen)
+        given.recalled = those_that_fit(_older(recalled, chosen), left, counter)
+        if given.recalled:
+            plain = counter.count(system)
+            system = _system(system_prompt, given.facts, given.summary, given.recalled)
+            given.tokens["recalled"] = counter.count(system) - plain
+    given.tokens["window"] = sum(each.costs for each in chosen)
+    given.window = [message for each in chosen for message in each.exchange]
     given.left_out += left_out([*given.window, question], images)
-    window = [message for _, messages in chosen for message in messages]
-    return Prompt([*system, *window, asked], given)
+    sent = [message for each in chosen for message in each.messages]
+    first = transcript.messages[0].seq if transcript.messages else None
+    given.is_whole = len(chosen) == len(exchanges) and first in (None, 1)
+    return Prompt([*system, *sent, asked], given)
+
+
+class Costed(NamedTuple):
+    exchange: Exchange
+    messages: list[BaseMessage]
+    costs: int
+
+
+class Window(NamedTuple):
+    exchanges: list[Costed]
+    """Ascending."""
+    summary: Summary | None
+    budget: int
+
+    def within(self, spent: int, kept: int) -> list[Costed]:
+        """The last of them that fit, where ``spent`` is spent already, and so much ``kept`` free
+        that ``kept`` would be."""
+        chosen: list[Costed] = []
+        for each in reversed(self.exchanges):
+            most = self.budget // 2 if _covered(each.exchange, self.summary) else self.budget
+            if spent + each.costs > most or kept + each.costs > self.budget:
+                break
+            spent += each.costs
+            kept += each.costs
+            chosen.append(each)
+        return chosen[::-1]
+
+
+def _exchanges(
+    transcript: Transcript, question: Message, images: Images, counter: TokenCounter
+) -> list[Costed]:
+    found = []
+    for exchange in exchanges_before(transcript.messages, question):
+        messages = [message_with_images(message, images) for message in exchange]
+        if is_answered(messages):
+            found.append(Costed(exchange, messages, counter.count(messages)))
+    return found
+
+
+def _older(recalled: Sequence[Recalled], window: Sequence[Costed]) -> list[Recalled]:
+    """Those that stand before the window."""
+    first = window[0].exchange[0].seq if window else None
+    return [each for each in recalled if first is None or each.seq < first]
 
 
 def _system(
-    system_prompt: str, facts: Sequence[Fact] = (), summary: Summary | None = None
+    system_prompt: str,
+    facts: Sequence[Fact] = (),
+    summary: Summary | None = None,
+    recalled: Sequence[Recalled] = (),
 ) -> list[BaseMessage]:
     """One message, because some models' templates accept a system message at the start only."""
     parts = [system_prompt] if system_prompt else []
@@ -106,6 +165,8 @@ def _system(
         parts.append(_about_the_user(facts))
     if summary is not None and summary.text:
         parts.append(f"{SUMMARY_PREAMBLE}\n{fence(SUMMARY_TAG, summary.text)}")
+    if recalled:
+        parts.append(f"{RECALLED_PREAMBLE}\n{lines(recalled)}")
     return [SystemMessage(sendable("\n\n".join(parts)))] if parts else []
 
 

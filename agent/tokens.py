@@ -27,6 +27,10 @@ SMALLEST_LESSON = 200
 SMOOTHING = 0.1
 
 
+# What the approximation takes.
+CHARS_A_TOKEN = 4
+
+
 class TokenCounter:
     """Approximate tokens of messages, corrected by the ratio seen so far."""
 
@@ -35,6 +39,10 @@ class TokenCounter:
 
     def count(self, messages: Iterable[BaseMessage]) -> int:
         return round(_approximately(messages) * self.ratio)
+
+    def count_text(self, text: str) -> int:
+        """Of a part of a message."""
+        return round(len(text) / CHARS_A_TOKEN * self.ratio)
 
     def learn(self, messages: Iterable[BaseMessage], reported: int) -> None:
         """A provider says that these messages were ``reported`` tokens."""

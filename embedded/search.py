@@ -62,9 +62,12 @@ REWRITING = """
 """
 WITHOUT_VECTORS = f"""
     SELECT {RECORD}
-    FROM turns LEFT JOIN vectors ON vectors.turn = turns.id AND vectors.model = :model
-    WHERE turns.conversation = :conversation AND turns.user = :user
-        AND turns.superseded = 0 AND turns.open = 0 AND vectors.turn IS NULL
+    FROM (
+        SELECT * FROM turns WHERE conversation = :conversation AND superseded = 0
+        ORDER BY n DESC LIMIT :among
+    ) AS turns
+    LEFT JOIN vectors ON vectors.turn = turns.id AND vectors.model = :model
+    WHERE turns.user = :user AND turns.open = 0 AND vectors.turn IS NULL
     ORDER BY turns.n DESC LIMIT :limit
 """
 # Only where the turn is still there, and current.
@@ -117,10 +120,10 @@ class EmbeddedSearch(Searching):
         return {row["id"]: conversation_record(row) for row in found}
 
     async def without_vectors(
-        self, user_id: str, conversation_id: str, model: str, limit: int
+        self, user_id: str, conversation_id: str, model: str, *, among: int, limit: int
     ) -> list[Turn]:
         parameters: Parameters = {"conversation": conversation_id, "user": user_id}
-        parameters |= {"model": model, "limit": limit}
+        parameters |= {"model": model, "among": among, "limit": limit}
         found = await self._database.searched_rows(WITHOUT_VECTORS, parameters)
         return [turn_record(row) for row in found]
 

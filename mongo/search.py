@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bson import Binary
+from pymongo import DESCENDING
 
 from memory.records import Conversation, Turn
 from mongo.client import Connection, aggregated
 from mongo.collections import ALIVE, CURRENT, OPEN, Document
 from mongo.documents import conversation_record, turn_record
-from mongo.turn_reads import NEWEST_FIRST, PLACE, RECORD, UNPLACED
+from mongo.turn_reads import PLACE, RECORD, UNPLACED
 from stores.ranking import Match, Place
 from stores.rules import require_text
 from stores.search import MOST_A_WORD, MOST_LOOKED_THROUGH, SEARCH_SECONDS, Searching, Vectors
@@ -89,13 +90,19 @@ class MongoSearch(Searching):
         return {document["_id"]: conversation_record(document) for document in found}
 
     async def without_vectors(
-        self, user_id: str, conversation_id: str, model: str, limit: int
+        self, user_id: str, conversation_id: str, model: str, *, among: int, limit: int
     ) -> list[Turn]:
-        query: Document = {"conversation": conversation_id, "user": user_id, **CURRENT}
-        query |= {"open": False, "vectors.model": {"$ne": model}}
+        missing = {"user": user_id, "open": False, "vectors.model": {"$ne": model}}
+        pipeline: list[Document] = [
+            {"$match": {"conversation": conversation_id, **CURRENT}},
+            {"$sort": {"n": DESCENDING}},
+            {"$limit": among},
+            {"$match": missing},
+            {"$limit": limit},
+            {"$project": RECORD},
+        ]
         async with self._connection.operation() as collections:
-            found = collections.turns.find(query, RECORD, sort=NEWEST_FIRST, limit=limit)
-            documents = await found.to_list()
+            documents = await aggregated(collections.turns, pipeline)
         return [turn_record(document) for document in documents]
 
     async def keep_vectors(self, turn: Turn, model: str, question: bytes, answer: bytes) -> None:
@@ -111,7 +118,7 @@ class MongoSearch(Searching):
         query: Document = {"user": user_id, "vectors.model": model}
         query |= {"vectors.at": {"$gte": _date(since)}, **CURRENT}
         fields = {"conversation": 1, "n": 1, "place": 1, "vectors": 1}
-        order = [("vectors.at", -1)]
+        order = [("vectors.at", DESCENDING)]
         async with self._connection.operation() as collections:
             found = collections.turns.find(
                 query, fields, sort=order, limit=limit, max_time_ms=MOST_MS

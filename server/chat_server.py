@@ -189,6 +189,7 @@ class ChatServer:
             max_attempts=limits.turn_attempts,
             ended=self.budgets.ended,
             first_answered=titling.first_answered,
+            answered=lambda turn: finder.turn_ended(turn.conversation_id, turn.user_id),
             traces=traces,
             max_waiting_per_user=limits.queued_turns_per_user,
         )

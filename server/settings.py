@@ -35,7 +35,13 @@ JWT_SETTINGS = (
 )
 """Where one of these is set, users are meant to sign in: guests are then let in only when asked."""
 
-HIDDEN = ("openai_api_key", "auth_jwt_secret", "auth_jwt_public_key", "guest_secret")
+HIDDEN = (
+    "openai_api_key",
+    "embedding_api_key",
+    "auth_jwt_secret",
+    "auth_jwt_public_key",
+    "guest_secret",
+)
 """Never shown: secrets, and where somebody may have put the private key by mistake."""
 
 # RFC 7518 asks of an HS256 key as many bytes as its hash has; shorter ones can be guessed offline.
@@ -150,6 +156,12 @@ class Settings(BaseSettings):
     tool_timeout_seconds: float = _number(30, 0.1, 3_600)
     tool_max_rounds: int = _whole(8, 1, 100)
     titles: bool = Field(True, description="true or false")
+    recall: bool = Field(True, description="true or false")
+    embedding_model: str | None = Field(None, description="a model's name")
+    embedding_base_url: str | None = Field(
+        None, repr=False, description="http:// or https://, such as http://localhost:11434/v1"
+    )
+    embedding_api_key: SecretStr | None = Field(None, description="a key without spaces")
     system_prompt: str = Field(SYSTEM_PROMPT, repr=False, description="some text")
     models: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
         (), description="names of models, of up to 128 characters, separated by commas"
@@ -281,12 +293,14 @@ class Settings(BaseSettings):
     def _mongodb_uri(cls, value: str | None) -> str | None:
         return value and urls.mongodb_uri(value)
 
-    @field_validator("openai_base_url", "auth_jwks_url", "otel_exporter_otlp_endpoint")
+    @field_validator(
+        "openai_base_url", "embedding_base_url", "auth_jwks_url", "otel_exporter_otlp_endpoint"
+    )
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         return value and urls.http_url(value)
 
-    @field_validator("openai_api_key")
+    @field_validator("openai_api_key", "embedding_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value() if value else ""

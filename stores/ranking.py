@@ -29,7 +29,8 @@ B = 0.4
 # What a message is worth by those one and two beside it.
 NEIGHBOURS = ((1, 0.5), (2, 0.25))
 
-# What is worth less than this share of the best is left out: measured, nothing that is needed.
+# For a prompt, what is worth less than this share of the best is left out: by measurement nothing
+# that is needed.
 LEAST = 0.1
 
 # Joining two orders by their ranks: the higher, the less the first few matter.
@@ -83,9 +84,13 @@ def ranked(
     near: Sequence[Spot],
     counts: Mapping[int, int],
     total: int,
+    least: float = 0.0,
 ) -> list[Ranked]:
     """The messages of these turns that are worth something, best first. Of those with the very same
-    text only the latest, where the best of them would stand."""
+    text only the latest, where the best of them would stand.
+
+    ``least`` is the share of the best one's worth by words under which they are worth nothing.
+    """
     texts = [
         (conversation_id, message, terms_of(_text(message)))
         for conversation_id, messages in _conversations(turns)
@@ -97,9 +102,9 @@ def ranked(
     average = sum(len(terms) for _, _, terms in texts) / len(texts) if texts else 1
     own = [_worth(terms, rarity, average or 1) for _, _, terms in texts]
     worth = [own[i] + _by_neighbours(texts, own, i) for i in range(len(texts))]
-    least = LEAST * max(worth, default=0.0)
+    bound = least * max(worth, default=0.0)
     by_words = sorted(
-        (i for i, value in enumerate(worth) if value > least),
+        (i for i, value in enumerate(worth) if value > bound),
         key=lambda i: (-worth[i], -texts[i][1].created_at),
     )
     meant = {(spot.conversation_id, spot.seq): rank for rank, spot in enumerate(near)}

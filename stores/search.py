@@ -19,7 +19,7 @@ import msgspec
 
 from memory.errors import Unavailable
 from memory.records import Conversation, Hit, Spot, Turn
-from stores.ranking import Match, Place, Ranked, cores, ranked
+from stores.ranking import LEAST, Match, Place, Ranked, cores, ranked
 from stores.words import Wanted, wanted_in
 
 # Of each word, so many turns that have it. A word that more have tells little.
@@ -64,9 +64,10 @@ class SearchStore(Protocol):
         ...
 
     async def without_vectors(
-        self, user_id: str, conversation_id: str, model: str, limit: int
+        self, user_id: str, conversation_id: str, model: str, *, among: int, limit: int
     ) -> list[Turn]:
-        """Current turns that are closed and have no vectors of this model, newest first."""
+        """Of the conversation's last ``among`` current turns those that are closed and have no
+        vectors of this model, newest first."""
         ...
 
     async def keep_vectors(self, turn: Turn, model: str, question: bytes, answer: bytes) -> None:
@@ -123,7 +124,9 @@ class Searching:
             return []
         try:
             async with asyncio.timeout(SEARCH_SECONDS):
-                best, conversations = await self._found(user_id, wanted, conversation_id, near)
+                best, conversations = await self._found(
+                    user_id, wanted, conversation_id, near, LEAST if beside else 0.0
+                )
         except TimeoutError as error:
             raise Unavailable("The search took too long.") from error
         hits = [
@@ -139,7 +142,12 @@ class Searching:
         return hits[:limit]
 
     async def _found(
-        self, user_id: str, wanted: Wanted, conversation_id: str | None, near: Sequence[Spot]
+        self,
+        user_id: str,
+        wanted: Wanted,
+        conversation_id: str | None,
+        near: Sequence[Spot],
+        least: float,
     ) -> tuple[list[Ranked], dict[str, Conversation]]:
         source = self._source
         total, found = await asyncio.gather(
@@ -157,7 +165,7 @@ class Searching:
             source.alive(user_id, ids), source.rewriting(ids)
         )
         kept = [turn for turn in turns if not _is_rewritten(turn, rewriting)]
-        best = await asyncio.to_thread(ranked, kept, wanted, near, counts, total)
+        best = await asyncio.to_thread(ranked, kept, wanted, near, counts, total, least)
         return best, conversations
 
 

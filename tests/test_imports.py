@@ -45,6 +45,7 @@ MAY_NAME: dict[str, tuple[str, ...]] = {
     "langchain_core": ("agent", "memory"),
     "socketio": ("server",),
     "engineio": ("server",),
+    "numpy": ("agent.meaning",),
     "jwt": ("server.identity.identity", "server.identity.keys"),
     "multidict": ("server.identity",),
     "prometheus_client": ("server.observability",),

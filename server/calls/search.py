@@ -20,6 +20,8 @@ class Finder(Protocol):
         self, user_id: str, query: str, *, conversation_id: str | None = None, limit: int = 20
     ) -> list[Hit]: ...
 
+    def turn_ended(self, conversation_id: str, user_id: str) -> None: ...
+
 
 class SearchCalls:
     def __init__(self, *, conversations: ConversationStore, finder: Finder) -> None:

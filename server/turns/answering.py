@@ -67,7 +67,7 @@ class Memory(Protocol):
 
 
 def _nothing(turn: Turn) -> None:
-    """Of a first answer nothing follows."""
+    """Of an answer nothing follows."""
 
 
 class Answering:
@@ -89,17 +89,19 @@ class Answering:
         max_waiting_per_user: int = 0,
         ended: Callable[[Turn], None] = _nothing,
         first_answered: Callable[[Turn], None] = _nothing,
+        answered: Callable[[Turn], None] = _nothing,
         traces: Traces | None = None,
     ) -> None:
-        """``ended`` is called with each turn that ended here, once that is kept; ``first_answered``
-        with a conversation's first turn that has an answer, once it is concluded. Neither may
-        wait."""
+        """``ended`` is called with each turn that ended here, once that is kept; ``answered`` with
+        each that has an answer, once it is concluded, and ``first_answered`` with a conversation's
+        first such turn. None of them may wait."""
         self.owner = owner
         self.lease_ms = lease_ms
         self.draining = False
         self.counts = TurnCounts()
         self._ended = ended
         self._first_answered = first_answered
+        self._answered = answered
         self._traces = traces or Traces()
         self._conversations = conversations
         self._turns = turns
@@ -269,6 +271,7 @@ class Answering:
                 return
         if answer is not None:
             self._agent.turn_ended(turn.conversation_id, turn.user_id)
+            self._answered(turn)
             if turn.answers == 1:
                 self._first_answered(turn)
         await self.advance(turn.conversation_id)

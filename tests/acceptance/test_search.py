@@ -13,6 +13,7 @@ from tests.support.app import App
 from tests.support.client import Client
 from tests.support.mongod import Mongod
 from tests.support.provider import Provider
+from tests.support.wait import wait_until
 
 
 @pytest.fixture(params=["embedded", "mongodb"])
@@ -71,6 +72,113 @@ async def test_what_was_edited_or_deleted_is_not_found(app: App) -> None:
         assert "The pier is in Uig" in await texts(ada, "pier")
         await ada.ok("conversation:delete", conversation_id=conversation_id)
         assert await texts(ada, "pier uig") == []
+
+
+FILLER = (
+    "Tell me something about the sea",
+    "How do I sort a list in Python?",
+    "What is for dinner?",
+    "Is it going to rain?",
+    "Name three rivers",
+)
+
+
+async def a_long_conversation(ada: Client, fact: str, turns: int) -> str:
+    """Its id; the fact is said in its fifth turn."""
+    conversation_id = (await ada.ask("Hello there"))["conversation_id"]
+    for number in range(2, turns + 1):
+        text = fact if number == 5 else f"{FILLER[number % len(FILLER)]} ({number})"
+        await ada.ask(text, conversation_id)
+    return conversation_id
+
+
+async def test_an_old_fact_of_a_long_conversation_reaches_the_prompt(
+    app: App, provider: Provider
+) -> None:
+    fact = "My sister Ingrid keeps alpacas near Tromsø"
+    async with Client(app.url) as ada:
+        conversation_id = await a_long_conversation(ada, fact, 120)
+        assert fact not in "".join(provider.chats[-1].texts)
+        ended = await ada.ask("Which animals does Ingrid keep near Tromso?", conversation_id)
+        system, *window = provider.chats[-1].texts
+        assert f"<user>{fact}</user>" in system
+        assert not any(fact in text for text in window)
+        turn_id = ended["turn_id"]
+        answer = await ada.ok("turn:context", conversation_id=conversation_id, turn_id=turn_id)
+        context = answer["context"]
+        found = {each["seq"]: each for each in context["recalled"]}
+        assert found[9]["text"] == fact
+        assert all(seq < context["window"]["from_seq"] for seq in found)
+        assert sum(context["tokens"].values()) - context["tokens"]["total"] <= context["budget"]
+        assert context["left_out"] == []
+
+        # What is replaced is not recalled any more.
+        page = await ada.ok("conversation:history", conversation_id=conversation_id, before=10)
+        fields = {"conversation_id": conversation_id, "message_id": page["messages"][-1]["id"]}
+        await ada.ok("message:edit", **fields, new_message_id=str(uuid.uuid4()), content="No.")
+        ended = await ada.ask("Which animals does Ingrid keep?", conversation_id)
+        assert "alpacas" not in "".join(provider.chats[-1].texts)
+        turn_id = ended["turn_id"]
+        answer = await ada.ok("turn:context", conversation_id=conversation_id, turn_id=turn_id)
+        assert answer["context"]["recalled"] == []
+
+
+async def test_a_message_is_found_by_its_meaning(start_app: StartApp, provider: Provider) -> None:
+    def embed(text: str) -> list[float]:
+        animals = ("alpaca", "creature", "dog")
+        return [1.0, float(any(word in text.lower() for word in animals)) * 9, 0.5]
+
+    provider.embed = embed
+    # Its key is not sent to whoever the embeddings come from.
+    url = provider.base_url.replace("127.0.0.1", "localhost")
+    settings = with_provider(provider, EMBEDDING_MODEL="small", EMBEDDING_BASE_URL=url)
+    app = start_app(**settings)
+    async with Client(app.url) as ada:
+        conversation_id = (await ada.ask("Ingrid keeps alpacas"))["conversation_id"]
+        await ada.ask("The tide is high", conversation_id)
+
+        async def has_vectors() -> bool:
+            found = await texts(ada, "which creatures?")
+            return found[:1] == ["Ingrid keeps alpacas"] or found[:2] != []
+
+        await wait_until(has_vectors, "the vectors are made")
+        assert (await texts(ada, "which creatures?"))[0] in (
+            "Ingrid keeps alpacas",
+            "echo: Ingrid keeps alpacas",
+        )
+        assert provider.embedding_keys == {"Bearer none"}
+        asked = len(provider.embedded)
+        provider.embed = None
+        assert "The tide is high" in await texts(ada, "tide")  # by its words
+        assert len(provider.embedded) == asked + 1
+        await ada.ok("conversation:delete", conversation_id=conversation_id)
+        assert await texts(ada, "which creatures?") == []
+
+
+async def test_an_answer_goes_on_without_what_cannot_be_searched(
+    start_app: StartApp, settings: dict[str, str], way: LossyWay, provider: Provider
+) -> None:
+    app = await start_behind(
+        start_app, way, settings, MEMORY_MAX_MESSAGES="10", RATE_LIMIT_MESSAGES_PER_MINUTE="0"
+    )
+    async with Client(app.url) as ada:
+        conversation_id = await a_long_conversation(ada, "Ingrid keeps alpacas", 12)
+        way.swallows = True
+        await store_is(app, "down")
+        sent = await ada.send("Which animals does Ingrid keep?", conversation_id)
+        ended = await ada.completed(sent["turn"]["id"])
+        assert ended["message"]["content"] == "echo: Which animals does Ingrid keep?"
+        assert "alpacas" not in "".join(provider.chats[-1].texts)
+        way.swallows = False
+        await store_is(app, "ok")
+
+        async def is_kept() -> bool:
+            fields = {"conversation_id": conversation_id, "turn_id": sent["turn"]["id"]}
+            answer = await ada.call("turn:context", fields)
+            context = answer.get("context") if answer["ok"] else None
+            return bool(context) and context["left_out"] == ["recall: unavailable"]
+
+        await wait_until(is_kept, "the context says what was left out", timeout=15)
 
 
 async def test_a_search_is_unavailable_while_mongodb_is_away(

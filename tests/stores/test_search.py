@@ -214,14 +214,15 @@ async def test_vectors_go_with_their_turn(store: Store) -> None:
     for number in range(3):
         await said(store, conversation_id, f"question {number}", f"answer {number}")
     await sent(store, conversation_id, content="open")
-    missing = await search.without_vectors(USER, conversation_id, "m", 2)
+    missing = await search.without_vectors(USER, conversation_id, "m", among=9, limit=2)
     assert [turn.question.content for turn in missing] == ["question 2", "question 1"]
-    assert await search.without_vectors("user-2", conversation_id, "m", 2) == []
+    assert await search.without_vectors("user-2", conversation_id, "m", among=9, limit=2) == []
     for turn in missing:
         await search.keep_vectors(turn, "m", b"\x01" * turn.n, b"\x02")
-    [left] = await search.without_vectors(USER, conversation_id, "m", 9)
+    assert await search.without_vectors(USER, conversation_id, "m", among=2, limit=9) == []
+    [left] = await search.without_vectors(USER, conversation_id, "m", among=9, limit=9)
     assert left.question.content == "question 0"
-    assert len(await search.without_vectors(USER, conversation_id, "other", 9)) == 3
+    assert len(await search.without_vectors(USER, conversation_id, "other", among=9, limit=9)) == 3
     kept = await search.vectors(USER, "m", since=0, limit=9)
     assert {(each.place, each.question, each.answer) for each in kept} == {
         (2, b"\x01" * 2, b"\x02"),

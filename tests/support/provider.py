@@ -176,6 +176,10 @@ def echo(body: Body) -> Script:
 class Provider:
     def __init__(self) -> None:
         self.respond: Callable[[Body], Script] = echo
+        self.embed: Callable[[str], list[float]] | None = None
+        """An embedding model; None: it fails."""
+        self.embedded: list[list[str]] = []
+        self.embedding_keys: set[str] = set()
         self.requests: list[Request] = []
         self.open_streams = 0
         self.closed_by_client = 0
@@ -213,6 +217,7 @@ class Provider:
         """On a free port; after ``stop`` on the same one again."""
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_post("/v1/embeddings", self._embed)
         # A client's going away must cancel the handler, or it would not be noticed while silent.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
@@ -244,6 +249,21 @@ class Provider:
             raise
         finally:
             self.open_streams -= 1
+
+    async def _embed(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.embedded.append(body["input"])
+        self.embedding_keys.add(request.headers["Authorization"])
+        if self.embed is None:
+            return _error(Script(status=503))
+        data = [
+            {"object": "embedding", "index": index, "embedding": self.embed(text)}
+            for index, text in enumerate(body["input"])
+        ]
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        return web.json_response(
+            {"object": "list", "model": body["model"], "data": data, "usage": usage}
+        )
 
     async def _stream(self, request: web.Request, body: Body, script: Script) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

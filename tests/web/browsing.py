@@ -13,6 +13,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,12 @@ class World:
     mongod: Mongod
     app: App
     browser: Browser
+
+    def beside(self, data_dir: Path, **settings: str) -> App:
+        """Another server for the same users, with settings of its own."""
+        own = {"PORT", "DATA_DIR"}
+        shared = {name: value for name, value in self.app.settings.items() if name not in own}
+        return App(data_dir, **{**shared, **settings})
 
     def answer(self, *chunks: str, **how: Any) -> None:
         """What is answered from now on, whatever is asked."""

@@ -123,6 +123,26 @@ async def test_ten_thousand_messages_scroll(world: World, new_tab: OpenTab) -> N
     assert (await look(tab))["gap"] <= 1
 
 
+async def test_a_message_far_back_is_gone_to(world: World, new_tab: OpenTab) -> None:
+    tab = await new_tab()
+    await tab.say("Who am I?")
+    await tab.gets("echo: Who am I?")
+    conversation_id = await fill(world, await user_of(tab))
+    for place in (40, 41, 4_321, 1):
+        there = f"{world.app.url}/#/c/{conversation_id}/{conversation_id}-{place}"
+        await tab.page.goto(there)
+        sought = tab.questions.filter(has=tab.page.get_by_text(f"question {place}", exact=True))
+        await expect(sought).to_be_focused()
+        await expect(sought).to_be_in_viewport()
+        await asyncio.sleep(0.5)
+        await expect(sought).to_be_in_viewport()  # nothing has moved it away since
+        await expect(tab.button("Jump to latest")).to_be_visible()
+    await tab.button("Jump to latest").click()
+    await expect(tab.answers.last).to_contain_text(f"answer {TURNS}")
+    await tab.page.goto(f"{world.app.url}/#/c/{conversation_id}/nowhere")
+    await expect(tab.page.get_by_role("alert")).to_contain_text("not in the conversation any more")
+
+
 async def user_of(tab: Tab) -> str:
     kept = await tab.page.evaluate("Object.values(localStorage).join(' ')")
     [token] = [each for each in kept.replace('"', " ").split() if each.count(".") == 2]
@@ -134,8 +154,9 @@ async def fill(world: World, user_id: str) -> str:
     store = MongoStore(world.mongod.uri, "mnemosio")
     await store.connect()
     conversation_id = await a_conversation(store, user_id)
+    kind: dict[str, Any] = {"user_id": user_id, "status": "completed", "open": False}
     past = [
-        a_turn(conversation_id, n, user_id=user_id, status="completed", open=False, answers=n)
+        a_turn(conversation_id, n, message_id=f"{conversation_id}-{n}", answers=n, **kind)
         for n in range(1, TURNS + 1)
     ]
     turns = [msgspec.structs.replace(turn, answer=an_answer(turn)) for turn in past]

@@ -30,6 +30,7 @@ import { viewOf } from "./views.js";
 import type { OtherEvents } from "./coming.js";
 
 const DELETE_EVERYTHING = "delete everything"; // what the contract wants said
+const HASTY = { patience: 5000 }; // somebody waits for it who has just typed
 const PATIENT = { patience: 60_000 };
 const CLOSED_KNOWN = 20; // of so many that are closed the messages are still known
 
@@ -95,7 +96,7 @@ class Client implements ChatClient {
     { limit, conversationId }: SearchOptions = {},
   ): Promise<readonly SearchResult[]> {
     const fields = { query, limit, conversation_id: conversationId };
-    const { results } = await ask(this.#connection, "conversation:search", fields);
+    const { results } = await ask(this.#connection, "conversation:search", fields, HASTY);
     return results.map(({ conversation, message, snippet }) => ({
       ...{ conversation: infoOf(conversation), message: viewOf(message), snippet },
     }));

@@ -17,6 +17,7 @@ export function Feedback({ message, conversation, onAttempt, children }: Props) 
   const { id, feedback } = message;
   const [pending, setPending] = useState<1 | 0 | -1 | null>(null);
   const [asking, setAsking] = useState(comments.has(id));
+  const presses = useRef(0);
   const thumb = useRef<HTMLButtonElement>(null);
   const value = pending ?? feedback?.value ?? 0;
 
@@ -25,8 +26,9 @@ export function Feedback({ message, conversation, onAttempt, children }: Props) 
     setPending(now);
     setAsking(now !== 0);
     if (now === 0) comments.delete(id);
+    const mine = ++presses.current;
     await onAttempt(() => conversation.feedback(id, now));
-    setPending(null);
+    if (mine === presses.current) setPending(null); // the server takes them in order
   }
 
   const button = (which: 1 | -1) => (
@@ -37,8 +39,7 @@ export function Feedback({ message, conversation, onAttempt, children }: Props) 
       aria-label={which > 0 ? "Good answer" : "Bad answer"}
       title={which > 0 ? "Good answer" : "Bad answer"}
       aria-pressed={value === which}
-      aria-disabled={pending !== null} // it keeps the focus
-      onClick={() => pending === null && void rate(which)}
+      onClick={() => void rate(which)}
     >
       <Icon name={which > 0 ? "good" : "bad"} />
     </button>

@@ -25,7 +25,7 @@ export function Sidebar({ client, openId, onLeave }: Props) {
   const { status } = useStore(client.connection);
   const [sought, setSought] = useState("");
   const [settingsOpen, setSettingsOpen] = useState(false);
-  const search = useSearch(client, sought, status === "connected");
+  const search = useSearch(client, sought);
   const isSearch = sought.trim().length > 1;
   const found = list.items.filter((each) => matches(each, sought));
 
@@ -99,7 +99,7 @@ export function Sidebar({ client, openId, onLeave }: Props) {
         )}
       </div>
       <button type="button" className="plain settings" aria-haspopup="dialog" onClick={() => setSettingsOpen(true)}>
-        <Icon name="gear" /> Settings
+        <Icon name="settings" /> Settings
       </button>
       {settingsOpen && <Settings client={client} onClose={() => setSettingsOpen(false)} />}
     </nav>

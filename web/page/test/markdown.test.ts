@@ -1,4 +1,4 @@
-// Run by tests/web/test_page_markdown.py, which has it bundled first: node --test.
+// Run by tests/web/test_page_parts.py, which has it bundled first: node --test.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Token } from "marked";

@@ -36,9 +36,9 @@ export function givenOf(told: Record<string, unknown>): Given {
   return {
     ...{ model: text(told.model), systemPrompt: text(told.system_prompt) },
     ...{ budget: number(told.budget), total: number(total) },
-    parts: Object.entries(parts).flatMap(([name, value]) =>
-      typeof value === "number" ? [[name, value] as const] : [],
-    ),
+    parts: Object.entries(parts)
+      .flatMap(([name, value]) => (typeof value === "number" && value > 0 ? [[name, value] as const] : []))
+      .sort(([a], [b]) => order(a) - order(b)),
     summary: text(summary.text) === null ? null : { upto: number(summary.upto), text: text(summary.text)! },
     window: list(record(told.window).message_ids).length,
     facts: list(told.facts).flatMap((fact) => text(record(fact).text) ?? []),
@@ -58,6 +58,10 @@ export function givenOf(told: Record<string, unknown>): Given {
     leftOut: list(told.left_out).flatMap((each) => text(each) ?? []),
   };
 }
+
+// As they stand in a prompt; what an agent of the operator's own names otherwise comes last.
+const PARTS = ["system", "summary", "facts", "recalled", "window", "question", "tools"];
+const order = (name: string) => PARTS.indexOf(name) + (PARTS.includes(name) ? 0 : PARTS.length + 1);
 
 const text = (value: unknown) => (typeof value === "string" ? value : null);
 const number = (value: unknown) => (typeof value === "number" ? value : null);

@@ -3,6 +3,9 @@ import type { NewAttachment } from "mnemosio-client";
 
 export const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
+/** Of a picture that is sent as it is, so that it can be shown anywhere. */
+const MOST_PIXELS = 24_000_000;
+const LONGEST_SIDE = 8192;
 /** In pixels; models look at no more than the second of these. */
 const SIDES = [2048, 1568, 1024, 768, 512, 256];
 const QUALITIES = [0.88, 0.75, 0.6];
@@ -13,8 +16,11 @@ export async function take(file: Blob, mostBytes: number, name = "This file"): P
     throw new Error(`${name} is not an image that can be shown here.`);
   });
   try {
-    const fits = TYPES.includes(file.type) && file.size <= mostBytes && Math.max(bitmap.width, bitmap.height) <= 8192;
-    return { mediaType: fits ? file.type : "image/jpeg", data: await bytesOf(fits ? file : await smaller(bitmap, mostBytes)) };
+    const { width, height } = bitmap;
+    const isSmall = Math.max(width, height) <= LONGEST_SIDE && width * height <= MOST_PIXELS;
+    const fits = TYPES.includes(file.type) && file.size <= mostBytes && isSmall;
+    const image = fits ? file : await smaller(bitmap, mostBytes);
+    return { mediaType: image.type, data: await bytesOf(image) };
   } finally {
     bitmap.close();
   }

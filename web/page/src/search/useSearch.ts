@@ -1,6 +1,7 @@
 import { useEffect, useState } from "react";
 import type { ChatClient, SearchResult } from "mnemosio-client";
 import { messageOf } from "../errors.ts";
+import { useStore } from "../useStore.ts";
 
 const PAUSE = 300; // after the last key
 const FEWEST = 2; // characters
@@ -15,8 +16,10 @@ export interface Search {
 
 const NOTHING: Search = { searching: false, results: [], error: "", query: "" };
 
-/** Messages with these words, asked of the server when whoever types has paused. */
-export function useSearch(client: ChatClient, sought: string, isConnected: boolean): Search {
+/** Messages with these words, asked of the server when whoever types has paused; and again when
+ * what kept it from answering is back. */
+export function useSearch(client: ChatClient, sought: string): Search {
+  const { status, store } = useStore(client.connection);
   const [search, setSearch] = useState(NOTHING);
   const query = sought.trim().slice(0, 500);
 
@@ -37,7 +40,7 @@ export function useSearch(client: ChatClient, sought: string, isConnected: boole
       isWanted = false;
       clearTimeout(timer);
     };
-  }, [client, query, isConnected]);
+  }, [client, query, status, store]);
 
   return search;
 }

@@ -27,7 +27,7 @@ import type {
 } from "./types.js";
 import { usageOf } from "./usage.js";
 import { viewOf } from "./views.js";
-import type { OtherEvents } from "./coming.js";
+import type { OtherEvents } from "./wire.js";
 
 const DELETE_EVERYTHING = "delete everything"; // what the contract wants said
 const HASTY = { patience: 5000 }; // somebody waits for it who has just typed

@@ -7,7 +7,7 @@ import { closed, fromWire, offline } from "./errors.js";
 import type { Kept } from "./kept.js";
 import { Observable } from "./store.js";
 import type { CallError, ConnectOptions, ConnectionState } from "./types.js";
-import type { OtherEvents, WireError } from "./coming.js";
+import type { OtherEvents, WireError } from "./wire.js";
 
 const TOKEN = "mnemosio.token";
 const ANSWER_TIMEOUT = 10_000;

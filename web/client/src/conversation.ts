@@ -34,7 +34,7 @@ import type {
   SendOptions,
 } from "./types.js";
 import { feedbackOf } from "./views.js";
-import type { Calls, OtherEvents, WireConversation } from "./coming.js";
+import type { Calls, OtherEvents, WireConversation } from "./wire.js";
 
 export interface Surroundings {
   line: Line;

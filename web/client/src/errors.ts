@@ -1,7 +1,7 @@
 // The contract's errors, and those that only a client meets.
 
 import type { CallError } from "./types.js";
-import type { WireError } from "./coming.js";
+import type { WireError } from "./wire.js";
 
 /** What a promise of this package rejects with. */
 export class CallFailure extends Error implements CallError {

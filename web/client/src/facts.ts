@@ -3,7 +3,7 @@
 import { ask, call, type Line } from "./calls.js";
 import { Observable } from "./store.js";
 import type { Fact, FactList, Facts } from "./types.js";
-import type { WireFact } from "./coming.js";
+import type { WireFact } from "./wire.js";
 
 const PAGE = 50;
 const LARGEST_PAGE = 100;

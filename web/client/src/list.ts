@@ -3,7 +3,7 @@
 import { ask, call, type Line } from "./calls.js";
 import { Observable } from "./store.js";
 import type { Choice, ConversationInfo, ConversationList } from "./types.js";
-import type { WireConversation } from "./coming.js";
+import type { WireConversation } from "./wire.js";
 
 const PAGE = 30;
 const LARGEST_PAGE = 100;

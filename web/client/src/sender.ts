@@ -3,7 +3,7 @@
 import { call, type Line } from "./calls.js";
 import type { Outbox, Unsent } from "./outbox.js";
 import type { CallError, MessageView, NewAttachment } from "./types.js";
-import type { Calls } from "./coming.js";
+import type { Calls } from "./wire.js";
 
 export interface SenderListener {
   onAccepted(sent: Unsent, answer: Calls["message:send"]["answer"]): void;

@@ -1,7 +1,7 @@
 // What an answer has used, as the feed tells it: each use where in the text it began.
 
 import type { ToolUse } from "./types.js";
-import type { WireTool } from "./coming.js";
+import type { WireTool } from "./wire.js";
 
 /** `use` taken in, begun after `at` characters unless it is known already. */
 export function withUse(uses: readonly ToolUse[], use: WireTool, at: number): readonly ToolUse[] {

@@ -4,7 +4,7 @@ import { fromWire } from "./errors.js";
 import { usesOf, withUse } from "./tools.js";
 import type { CallError, Feedback, MessageView } from "./types.js";
 import { likeBefore, viewOf } from "./views.js";
-import type { FeedEvents, OtherEvents, WireMessage } from "./coming.js";
+import type { FeedEvents, OtherEvents, WireMessage } from "./wire.js";
 
 export interface Transcript {
   /** That of the last event or snapshot. */

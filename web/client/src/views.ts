@@ -1,7 +1,9 @@
 // A message as it is shown, from what the wire has of it.
 
 import type { Attachment, Feedback, MessageView } from "./types.js";
-import type { WireAttachment, WireFeedback, WireMessage } from "./coming.js";
+import type { WireAttachment, WireMessage } from "./wire.js";
+
+export type WireFeedback = NonNullable<WireMessage["feedback"]>;
 
 export function viewOf(message: WireMessage): MessageView {
   const { id, seq, role, content, status, attachments, feedback } = message;

@@ -31,18 +31,31 @@ export function usePicked(draftKey: string | null, { most, mostBytes }: Room) {
     setError("");
     setWorking(true);
     try {
-      for (const file of files) {
-        if (latest.current.length >= most) throw new Error(`A message may have ${most} ${most === 1 ? "image" : "images"} at most.`);
-        const image = await take(file, Math.min(mostBytes || TOGETHER, TOGETHER), file.name || "This file");
-        put([...latest.current, { key: `${++count}`, name: file.name || "Image", image }]);
-      }
-      const all = latest.current;
-      const images = await together(all.map(({ image }) => image), TOGETHER);
-      if (all === latest.current) put(all.map((each, index) => ({ ...each, image: images[index] ?? each.image })));
+      for (const file of files) await addOne(file);
     } catch (reason) {
       setError(messageOf(reason));
     }
+    await fit();
     setWorking(false);
+  }
+
+  async function addOne(file: File) {
+    if (latest.current.length >= most) {
+      throw new Error(`A message may have ${most} ${most === 1 ? "image" : "images"} at most.`);
+    }
+    const image = await take(file, Math.min(mostBytes || TOGETHER, TOGETHER), file.name || "This file");
+    put([...latest.current, { key: `${++count}`, name: file.name || "Image", image }]);
+  }
+
+  /** All of them into one call; what was taken away meanwhile stays away. */
+  async function fit() {
+    const all = latest.current;
+    const images = await together(
+      all.map(({ image }) => image),
+      TOGETHER,
+    );
+    const fitting = new Map(all.map(({ key }, index) => [key, images[index]]));
+    put(latest.current.map((each) => ({ ...each, image: fitting.get(each.key) ?? each.image })));
   }
 
   function remove(key: string) {

@@ -64,7 +64,7 @@ export function FactRow({ fact, facts, onLeave }: Props) {
             dir="auto"
             autoFocus
             aria-label="Fact"
-            maxLength={500}
+            maxLength={300}
             value={now}
             onChange={(event) => setNow(event.target.value)}
           />

@@ -26,7 +26,8 @@ export function MemoryPanel({ client: { facts, connection }, onLeave }: Props) {
     <section>
       {isOff && (
         <p>
-          Memory is off: this server keeps no facts about you. Your conversations are kept, and searched, all the same.
+          Memory is off: nothing about you is noted, nor told to the model.{" "}
+          {items.length > 0 ? "What was noted before is here:" : "Your conversations are kept, and can be searched, all the same."}
         </p>
       )}
       {enabled && <p className="quiet">What is kept in mind about you, from all your conversations.</p>}

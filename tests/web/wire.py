@@ -64,7 +64,7 @@ TYPES = {
     "feedback": "{ value: 1 | -1; comment?: string }",
     "usage": "Record<string, unknown>",
     "type": '"image"',
-    "media_type": union(protocol.MediaType),
+    "media_type": "string",
     "size": "number",
     "data": "string",
     "attachment": "WireAttachment",
@@ -131,6 +131,7 @@ def shape(name: str) -> list[str]:
     kinds = TYPES | {
         "status": union(STATUS.get(name, TurnStatus)),
         "message": "string",  # of an error
+        "media_type": union(protocol.MediaType),
     }
     if name == "- usage:":
         kinds |= {"turns": "number"}

@@ -2,8 +2,8 @@
 
 import { CallFailure, fromWire, offline, tooLarge } from "./errors.js";
 import type { CallError } from "./types.js";
-import type { Calls, WireError } from "./coming.js";
-import { MAX_PACKET_BYTES } from "./wire.js";
+import type { Calls } from "./coming.js";
+import { MAX_PACKET_BYTES, type WireError } from "./wire.js";
 
 export type Name = keyof Calls;
 export type Fields<N extends Name> = Calls[N]["fields"];
@@ -84,7 +84,8 @@ export function call<N extends Name>(
     if (over) return;
     if (answer?.ok) return finish(null, answer as unknown as Answer<N>);
     const error = answer ? fromWire(answer.error) : offline;
-    if (!again(error)) return finish(error);
+    const isTooLong = (error.retryAfter ?? 0) * 1000 > patience;
+    if (isTooLong || !again(error)) return finish(error);
     last = error;
     if (answer) onTrouble?.(error);
     if (over) return;

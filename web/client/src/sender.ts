@@ -11,6 +11,10 @@ export interface SenderListener {
   onChange(trouble: CallError | null): void;
 }
 
+// In seconds. What is refused for longer, because a day's tokens are used up, waits for its author:
+// hours later it may not be wanted any more.
+const LONGEST_WAIT = 120;
+
 export class Sender {
   readonly #conversationId: string;
   readonly #line: Line;
@@ -70,8 +74,8 @@ export class Sender {
       }
       this.#listener.onChange(null);
     };
-    const again = ({ retryable, code }: CallError) =>
-      retryable && !(code === "busy" && ifBusy === "reject");
+    const again = ({ retryable, code, retryAfter = 0 }: CallError) =>
+      retryable && retryAfter <= LONGEST_WAIT && !(code === "busy" && ifBusy === "reject");
     const rules = { again, onTrouble: (error: CallError) => this.#listener.onChange(error) };
     this.#sending = { id, cancel: call(this.#line, "message:send", fields, done, rules) };
   }

@@ -1,10 +1,12 @@
 // A conversation as a document, out and in again, in pieces that a packet can carry.
 
 import { ask, type Line } from "./calls.js";
+import { CallFailure } from "./errors.js";
 import { newId } from "./ids.js";
 import type { ExportedFile, ExportFormat } from "./types.js";
 
 const PIECE_BYTES = 500_000; // half a packet: the server reads one while the next is on its way
+const TRIES = 3;
 const PATIENCE = 60_000; // of one call, which may have much to write
 
 export async function exported(
@@ -12,15 +14,27 @@ export async function exported(
   id: string,
   format: ExportFormat,
 ): Promise<ExportedFile> {
-  const pieces: string[] = [];
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await pieces(line, id, format);
+    } catch (error) {
+      // What was given already has changed meanwhile.
+      const isConflict = error instanceof CallFailure && error.code === "conflict";
+      if (!isConflict || tries === TRIES) throw error;
+    }
+  }
+}
+
+async function pieces(line: Line, id: string, format: ExportFormat): Promise<ExportedFile> {
+  const contents: string[] = [];
   let after: string | undefined;
   for (;;) {
     const fields = { conversation_id: id, format, ...(after !== undefined && { after }) };
     const answer = await ask(line, "conversation:export", fields, { patience: PATIENCE });
-    pieces.push(answer.content);
+    contents.push(answer.content);
     if (answer.next === null) {
       const { media_type: mediaType, file_name: name } = answer;
-      return { content: pieces.join(""), mediaType, name };
+      return { content: contents.join(""), mediaType, name };
     }
     after = answer.next;
   }

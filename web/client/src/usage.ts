@@ -1,7 +1,7 @@
 // What was used, as the wire tells it.
 
 import type { Usage, Used } from "./types.js";
-import type { Calls, WireUsage } from "./coming.js";
+import type { Calls, WireUsage } from "./wire.js";
 
 export function usageOf({ usage, days, budget }: Calls["user:usage"]["answer"]): Usage {
   return {

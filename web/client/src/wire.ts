@@ -124,7 +124,7 @@ export interface Calls {
   };
   "conversation:export": {
     fields: { conversation_id: string; format?: "json" | "markdown"; after?: string };
-    answer: { content: string; media_type: "image/gif" | "image/jpeg" | "image/png" | "image/webp"; file_name: string; next: string | null };
+    answer: { content: string; media_type: string; file_name: string; next: string | null };
   };
   "conversation:import": {
     fields: { conversation_id: string; document: Record<string, unknown> };

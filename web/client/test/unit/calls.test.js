@@ -118,3 +118,9 @@ test("what is binary counts by itself, all of it together", async () => {
   await assert.rejects(ask(line, "message:send", fields(700_000, 300_000)), { code: "too_large" });
   assert.equal(line.sent.length, 1);
 });
+
+test("what is refused for longer than anybody waits fails at once", async () => {
+  const line = scripted(refusal("rate_limited", true, { retry_after: 3600 }));
+  await assert.rejects(ask(line, "user:usage", {}), { code: "rate_limited", retryAfter: 3600 });
+  assert.equal(line.sent.length, 1);
+});

@@ -25,6 +25,19 @@ test("the pieces of an export are joined", async () => {
   assert.deepEqual(line.sent.map(({ after }) => after), [undefined, "2"]);
 });
 
+test("an export is begun anew where the conversation was edited meanwhile", async () => {
+  const changed = { ok: false, error: { code: "conflict", message: "x", retryable: false } };
+  const rest = { media_type: "text/markdown", file_name: "a.md" };
+  const answers = [
+    { content: "old ", ...rest, next: "2" },
+    changed,
+    { content: "new", ...rest, next: null },
+  ];
+  const file = await exported(answering(() => answers.shift()), "c", "markdown");
+  assert.equal(file.content, "new");
+  await assert.rejects(exported(answering(() => changed), "c", "json"), { code: "conflict" });
+});
+
 test("a document is taken in by pieces that fit, each with its head, in order", async () => {
   const messages = Array.from({ length: 10 }, (_, index) => ({ content: `${index}`.repeat(50) }));
   const document = { format: "x", title: "T", messages };

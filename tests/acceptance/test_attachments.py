@@ -315,7 +315,8 @@ async def test_without_the_store_a_message_with_images_waits_and_leaves_no_trace
 ) -> None:
     app = start_app(**settings)
     async with Client(app.url) as guest:
-        sent = await guest.send("look", attachments=[attachment()])
+        first = {"message_id": new_id(), "content": "look", "attachments": [attachment()]}
+        sent = await guest.ok("message:send", **first)
         await guest.completed(sent["turn"]["id"])
         conversation_id = sent["conversation_id"]
         own_mongod.kill()
@@ -324,6 +325,11 @@ async def test_without_the_store_a_message_with_images_waits_and_leaves_no_trace
         await guest.completed(plain["turn"]["id"])
         shown = [m for m in provider.chats[-1].messages if m["role"] == "user"]
         assert [text_of(each) for each in shown] == ["look\n[image: png, 1 kB]", "plain"]
+        # What was accepted before is known, with what came with it.
+        again = await guest.ok("message:send", **first)
+        assert again["message"] == sent["message"]
+        other = first | {"attachments": [attachment(png(shade=1))]}
+        assert (await guest.refusal("message:send", **other))["code"] == "conflict"
         calls = [
             {
                 "message_id": new_id(),
@@ -392,3 +398,13 @@ async def test_a_question_with_an_image_is_answered_on_when_its_server_dies(
         provider.respond = lambda body: Script(["seen"])
         assert (await across.completed(sent["turn"]["id"]))["message"]["content"] == "seen"
         assert await fetched(across, sent["message"]) == png()
+
+
+async def test_an_agent_of_ones_own_is_given_them_too(
+    start_app: StartApp, provider: Provider
+) -> None:
+    app = start_app(**with_provider(provider, AGENT="tests.support.agents:plain", TITLES="0"))
+    async with Client(app.url) as guest:
+        sent = await guest.send("look", attachments=[attachment()])
+        await guest.completed(sent["turn"]["id"])
+    assert len(images_of(provider.requests[-1].messages[-1])) == 1

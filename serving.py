@@ -280,20 +280,20 @@ async def make_agent(
         idle_timeout=settings.turn_idle_timeout_seconds,
         others=settings.models,
     )
+    tools: list[Tool] = []
+    if settings.tools:
+        tools = load_tools(settings.tools, Path.cwd(), timeout=settings.tool_timeout_seconds)
     own = None
     if settings.agent:
         own = await make_own(
             settings.agent,
             Path.cwd(),
-            offers={"model": model.chat},
+            offers={"model": model.chat, "tools": [tool.plain for tool in tools]},
             idle_timeout=settings.turn_idle_timeout_seconds,
             traces=traces,
         )
     # An agent of one's own has its own; what was set all the same is meant for it.
     is_told = own is None or "system_prompt" in settings.model_fields_set
-    tools: list[Tool] = []
-    if settings.tools and own is None:
-        tools = load_tools(settings.tools, Path.cwd(), timeout=settings.tool_timeout_seconds)
     return ChatAgent(
         memory,
         model,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,8 @@ from agent.loading import Unusable, load_named, why
 from agent.own.agent import OwnAgent
 from agent.threads import DaemonThreads
 from agent.tracing import NO_TRACES, Traces
+
+log = logging.getLogger(__name__)
 
 SETTING = "AGENT"
 IN_A_LAMBDA = "a function that answers goes into RunnableLambda(…)"
@@ -43,11 +46,13 @@ async def runnable_of(
     """The Runnable, and what closes it. ``offers`` has what a factory may ask for by the names of
     its parameters. Raises ``Unusable``."""
     closing = AsyncExitStack()
+    unused = bool(offers.get("tools"))
     made: Any
     if isinstance(value, Runnable):
         made = value
     else:
         given = _given(value, name, offers)
+        unused = unused and "tools" not in given
         try:
             made = value(**given)
             if inspect.isawaitable(made):
@@ -62,6 +67,8 @@ async def runnable_of(
             await closing.aclose()
             what = f"it gave {_kind(made)}, which is no LangChain Runnable{_uncompiled(made)}"
             raise Unusable(SETTING, name, what)
+    if unused:
+        log.warning("TOOLS is not used: AGENT answers, and is no function that asks for tools.")
     close = getattr(made, "aclose", None) or getattr(made, "close", None)
     if callable(close):
         closing.push_async_callback(_closed, close)

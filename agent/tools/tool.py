@@ -39,6 +39,8 @@ class Tool:
         """In seconds."""
         self.changes = said.get("changes", False)
         self.may_repeat = said.get("repeat", not self.changes)
+        self.plain = tool
+        """As the operator has it: LangChain's."""
         self._tool = tool
         if not NAME.fullmatch(self.name):
             raise ValueError("its name may have letters, digits, _ and -, up to 64 of them")

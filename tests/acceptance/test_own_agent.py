@@ -390,6 +390,14 @@ async def test_a_function_makes_it(start: StartApp, agent: str) -> None:
         assert app.output.index("OPENED") < app.output.index("CLOSED")
 
 
+async def test_it_may_ask_for_the_operators_tools(start: StartApp) -> None:
+    app = start("offered", TOOLS=f"{AGENTS}:tools")
+    async with Client(app.url) as guest:
+        assert (await guest.ask("which?"))["message"]["content"] == "offered: lookup"
+    assert "TOOLS is not used" not in app.output
+    assert "TOOLS is not used" in start("seen", TOOLS=f"{AGENTS}:tools").output
+
+
 async def test_it_may_be_beside_where_the_server_is_started(
     start: StartApp, tmp_path: Path
 ) -> None:
@@ -416,7 +424,10 @@ async def test_each_worker_has_it(start: StartApp, provider: Provider, redis_ser
         ("no_such:agent", "ModuleNotFoundError: No module named 'no_such'."),
         (f"{AGENTS}:absent", f"{AGENTS} has no absent."),
         (f"{AGENTS}:not_an_agent", "that is an int, and no LangChain Runnable."),
-        (f"{AGENTS}:needs_more", "it asks for database, and may ask for model; a function that"),
+        (
+            f"{AGENTS}:needs_more",
+            "it asks for database, and may ask for model and tools; a function",
+        ),
         (f"{AGENTS}:breaks", "it failed: ValueError: no such file ("),
         (f"{AGENTS}:uncompiled", "it gave a StateGraph, which is no LangChain Runnable; compile()"),
     ],

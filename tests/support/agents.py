@@ -18,7 +18,7 @@ from langchain_core.runnables import (
     RunnableLambda,
     RunnablePassthrough,
 )
-from langchain_core.tools import tool
+from langchain_core.tools import BaseTool, tool
 
 Given = dict[str, Any]
 
@@ -132,6 +132,11 @@ async def made_later() -> Runnable[Any, Any]:
     return seen
 
 
+def offered(tools: list[BaseTool]) -> Runnable[Any, Any]:
+    names = ", ".join(each.name for each in tools)
+    return RunnableLambda(lambda given: f"offered: {names}")
+
+
 def needs_more(model: BaseChatModel, database: Any) -> Runnable[Any, Any]:
     raise AssertionError("it can't be called")
 
@@ -175,3 +180,6 @@ def uncompiled() -> Any:
     from langgraph.graph import MessagesState, StateGraph
 
     return StateGraph(MessagesState)
+
+
+tools = [lookup]

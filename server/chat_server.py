@@ -173,6 +173,7 @@ class ChatServer:
         )
         titling = Titling(
             conversations=store.conversations,
+            turns=store.turns,
             agent=agent,
             tell=lambda conversation: told(self.connections, "conversation:updated", conversation),
         )

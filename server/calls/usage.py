@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from memory.locks import KeyedLocks
 from server import protocol, shapes
 from server.calls.dispatch import Handler
 from server.edge.connections import Connection
 from server.edge.transport import Reply
 from server.turns.budgets import Budgets, today
 from stores.contract import ConversationStore
-from stores.usage import NOTHING, UsageStore
+from stores.usage import NOTHING, Days, UsageStore
 
 
 class UsageCalls:
@@ -20,6 +21,7 @@ class UsageCalls:
         self._conversations = conversations
         self._usage = usage
         self._budgets = budgets
+        self._reading = KeyedLocks()
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -28,11 +30,9 @@ class UsageCalls:
     async def tell(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.UserUsage, arguments)
         since = today() - call.days + 1
-        if call.conversation_id is None:
-            days = await self._usage.of_user(connection.user_id, since)
-        else:
-            conversation = await self._conversations.get(call.conversation_id, connection.user_id)
-            days = await self._usage.of_conversation(conversation.id, since)
+        # It reads every turn of these days: one such call a user at a time.
+        async with self._reading.holding(connection.user_id):
+            days = await self._days(connection.user_id, call.conversation_id, since)
         budget = await self._budgets.of_user(connection.user_id)
         return Reply(
             {
@@ -44,3 +44,9 @@ class UsageCalls:
                 "budget": budget and shapes.budget_shape(budget),
             }
         )
+
+    async def _days(self, user_id: str, conversation_id: str | None, since: int) -> Days:
+        if conversation_id is None:
+            return await self._usage.of_user(user_id, since)
+        conversation = await self._conversations.get(conversation_id, user_id)
+        return await self._usage.of_conversation(conversation.id, since)

@@ -46,6 +46,7 @@ def calls_about_one(about: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "value": 1,
         "comment": "not mine",
         "query": "private",
+        "days": 7,
         "model": "",
         "system_prompt": "",
     }

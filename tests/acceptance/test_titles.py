@@ -102,6 +102,22 @@ async def test_without_a_title_of_the_models_the_first_one_stays(
     assert "Traceback" not in app.output
 
 
+async def test_a_conversation_whose_first_question_found_no_answer_gets_its_title_later(
+    start_app: StartApp, provider: Provider
+) -> None:
+    app = start_app(**with_provider(provider), **TITLES)
+    async with Client(app.url) as mine:
+        provider.respond = lambda body: Script(status=400)
+        sent = await mine.send("what is the capital?")
+        conversation_id = sent["conversation_id"]
+        assert (await mine.ended(sent["turn"]["id"]))[0] == "turn:failed"
+        provider.respond = echo
+        await mine.ask("of France, I mean", conversation_id)
+        told = await mine.next_event("conversation:updated")
+        assert told["conversation"]["title"] == "About of France, I mean"
+    assert len(provider.titles) == 1
+
+
 async def test_whoever_takes_the_first_answer_over_asks_for_the_title(
     start_app: StartApp, provider: Provider, shared: dict[str, str]
 ) -> None:

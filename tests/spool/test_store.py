@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from memory.errors import NotFound, Unavailable
-from memory.records import Conversation, ToolUse, Transcript
+from memory.records import Conversation, Feedback, ToolUse, Transcript
 from mongo.store import MongoStore
 from spool.cards import Cards
 from spool.store import SpooledStore
 from stores.contract import Drained
 from tests.spool.knowing import session_for
 from tests.stores.conftest import connected
-from tests.stores.samples import USER, sent
+from tests.stores.samples import USER, closed, finished, sent
 from tests.support.client import new_id
 from tests.support.mongod import Mongod
 from tests.support.redis_server import RedisServer
@@ -150,6 +151,43 @@ async def test_uses_of_tools_are_noted_before_while_and_after_the_store_is_away(
             found = await there.turns.get(conversation_id, turn.id)
             assert found is not None
             assert found.tools == [first, third]
+    finally:
+        mongod.resume()
+        await store.close()
+
+
+async def test_titles_feedback_and_usage_wait_for_the_permanent_store(
+    mongod: Mongod, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """And what they are about is drained as ever."""
+    store = spooled_store(mongod, tmp_path, redis_server.url)
+    await store.connect()
+    try:
+        conversation_id = new_id()
+        await store.conversations.create(conversation_id, USER, "hello", digest=None, at=1)
+        turn = await sent(store, conversation_id, status="running")
+        ended = await finished(store, turn)
+        await closed(store, ended)
+        retitle = partial(store.conversations.retitle, conversation_id, was="hello")
+        rate = partial(store.turns.set_feedback, conversation_id, f"answer-{turn.id}")
+        mongod.pause()
+        await wait_until(lambda: _noticed(store), "it is noticed")
+        for asked in (
+            lambda: retitle(title="Greetings"),
+            lambda: rate(Feedback(value=1)),
+            lambda: store.usage.of_user(USER, 0),
+            lambda: store.usage.note_spent("us", 1, 1),
+        ):
+            with pytest.raises(Unavailable):
+                await asked()
+        mongod.resume()
+        await wait_until(lambda: not store.away, "the store is back")
+        retitled = await retitle(title="Greetings")
+        assert retitled is not None
+        assert await store.conversations.get(conversation_id, USER) == retitled
+        rated = await rate(Feedback(value=1))
+        assert rated is not None
+        assert await store.turns.get(conversation_id, turn.id) == rated
     finally:
         mongod.resume()
         await store.close()

@@ -25,7 +25,7 @@ from tests.support.redis_server import RedisServer
 # what it is about.
 OF_THEIR_OWN = {
     *("conversation:list", "conversation:create", "conversation:import"),
-    *("memory:list", "memory:update", "memory:delete", "user:usage", "user:delete"),
+    *("memory:list", "memory:update", "memory:delete", "user:delete"),
 }
 
 

@@ -26,6 +26,7 @@ from agent.summary import Summariser
 from agent.threads import DaemonThreads
 from agent.titles import Titles
 from agent.tokens import TokenCounter
+from agent.tools.builtin import search_tools
 from agent.tools.running import Running
 from agent.tools.tool import Tool
 from agent.tracing import NO_TRACES, Traces
@@ -104,6 +105,9 @@ class ChatAgent:
         )
         self._traces = traces
         self._tools = tools
+        if tools and finder is not None:
+            taken = {tool.name for tool in tools}
+            self._tools = [*tools, *(t for t in search_tools(finder) if t.name not in taken)]
         self._running = Running(DaemonThreads(TOOL_THREADS), traces)
         self._loop = Loop(self._running, self._patience, max_rounds=tool_max_rounds, traces=traces)
         self._titles: Titles | None = None
@@ -235,7 +239,8 @@ class ChatAgent:
             return None
 
     def _offered(self, chat: BaseChatModel) -> Sequence[Tool]:
-        """What this model may use for this answer. Built-in tools are added here."""
+        """What this model may use for an answer. Where the operator has tools, and so a model that
+        takes any, it may search as well."""
         return self._tools if self._tools and takes_tools(chat) else ()
 
     def _kept_for(self, tools: Sequence[Tool]) -> int:

@@ -146,6 +146,13 @@ SCHEMA = (
     CREATE INDEX IF NOT EXISTS attachments_unclaimed ON attachments (at) WHERE claimed = 0
     """,
     """
+    CREATE TABLE IF NOT EXISTS erasures (
+        user TEXT PRIMARY KEY NOT NULL,             -- all that is theirs is being deleted
+        at INTEGER NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS erasures_unfinished ON erasures (at)",
+    """
     CREATE TABLE IF NOT EXISTS facts (
         user TEXT PRIMARY KEY NOT NULL,
         stamp TEXT NOT NULL,                        -- another one with each change

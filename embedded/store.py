@@ -8,6 +8,7 @@ from pathlib import Path
 from embedded.attachments import EmbeddedAttachments
 from embedded.conversations import EmbeddedConversations
 from embedded.database import Database, Transaction, now
+from embedded.erasures import EmbeddedErasures
 from embedded.facts import EmbeddedFacts
 from embedded.search import EmbeddedSearch
 from embedded.turns import EmbeddedTurns
@@ -32,6 +33,7 @@ class EmbeddedStore(TurnArchive):
         """``searched``: whether anybody will ask ``search``, which an index is kept for."""
         self._database = Database(path, also=WORDS if searched else None)
         self.facts = EmbeddedFacts(self._database)
+        self.erasures = EmbeddedErasures(self._database)
         self.usage = EmbeddedUsage(self._database)
         self.conversations = EmbeddedConversations(self._database, self.facts, self.usage)
         self.turns = EmbeddedTurns(self._database, self.facts)

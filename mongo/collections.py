@@ -33,6 +33,9 @@ facts                                                   one document a user
     _id, stamp                                          the user; another stamp with each change
     kept (JSON text)                                    see memory/facts.py
 
+erasures    _id the user, all of whose is being deleted     goes when that is done
+            at                                          what is older goes
+
 usage                                                   what a purged conversation used
     _id (the conversation), user, last_day              days since 1970, UTC
     days [{day, turns, input_tokens, …}]
@@ -159,6 +162,7 @@ ATTACHMENT_INDEXES = [
     IndexModel([("at", ASCENDING)], name="unclaimed", partialFilterExpression={"claimed": False}),
 ]
 
+ERASURE_INDEXES = [IndexModel([("at", ASCENDING)], name="unfinished")]
 USAGE_INDEXES = [IndexModel([("user", ASCENDING), ("last_day", ASCENDING)], name="of_a_user")]
 SPENT_INDEXES = [IndexModel([("day", ASCENDING)], name="of_a_day")]
 
@@ -169,6 +173,7 @@ class Collections:
     turns: AsyncCollection[Document]
     attachments: AsyncCollection[Document]
     facts: AsyncCollection[Document]
+    erasures: AsyncCollection[Document]
     usage: AsyncCollection[Document]
     spent: AsyncCollection[Document]
     secrets: AsyncCollection[Document]
@@ -181,6 +186,7 @@ class Collections:
             turns=database["turns"],
             attachments=database["attachments"],
             facts=database["facts"],
+            erasures=database["erasures"],
             usage=database["usage"],
             spent=database["spent"],
             secrets=database["secrets"],
@@ -194,6 +200,7 @@ class Collections:
             self.turns,
             self.attachments,
             self.facts,
+            self.erasures,
             self.usage,
             self.spent,
             self.secrets,
@@ -205,6 +212,7 @@ class Collections:
         await self.conversations.create_indexes(CONVERSATION_INDEXES)
         await self.turns.create_indexes(TURN_INDEXES)
         await self.attachments.create_indexes(ATTACHMENT_INDEXES)
+        await self.erasures.create_indexes(ERASURE_INDEXES)
         await self.usage.create_indexes(USAGE_INDEXES)
         await self.spent.create_indexes(SPENT_INDEXES)
 

@@ -13,6 +13,7 @@ from mongo.attachments import MongoAttachments
 from mongo.breaker import Told
 from mongo.client import DEFAULT_DRIVER, Connection, DriverFactory, hosts_of
 from mongo.conversations import MongoConversations
+from mongo.erasures import MongoErasures
 from mongo.facts import MongoFacts
 from mongo.search import MongoSearch
 from mongo.turns import MongoTurns
@@ -41,6 +42,7 @@ class MongoStore(TurnArchive):
         what it becomes. It must not raise."""
         self._connection = Connection(uri, database, driver, on_change)
         self.facts = MongoFacts(self._connection)
+        self.erasures = MongoErasures(self._connection)
         self.usage = MongoUsage(self._connection)
         self.conversations = MongoConversations(self._connection, self.facts, self.usage)
         self.turns = MongoTurns(self._connection, self.conversations, self.facts)

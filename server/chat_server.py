@@ -26,6 +26,7 @@ from server.calls.messages import MessageCalls
 from server.calls.search import Finder, SearchCalls
 from server.calls.transfer import TransferCalls
 from server.calls.usage import UsageCalls
+from server.calls.user import UserCalls
 from server.choices import Choices
 from server.deletion import Deletion
 from server.drained import Returns
@@ -37,6 +38,7 @@ from server.edge.handshakes import Handshakes, Runner
 from server.edge.rates import Rates
 from server.edge.sessions import Sessions
 from server.edge.transport import Transport
+from server.erasing import Erasing
 from server.facts import Facts
 from server.feed.feeds import Feeds
 from server.feed.shown import Shown
@@ -208,6 +210,13 @@ class ChatServer:
             answering=self.answering,
             signals=self.signals,
         )
+        self.erasing = Erasing(
+            conversations=store.conversations,
+            erasures=store.erasures,
+            facts=store.facts,
+            deletion=self.deletion,
+            tell=self.connections.tell_everywhere,
+        )
         self.attachments = Attachments(
             store.attachments,
             store.turns,
@@ -335,6 +344,7 @@ class ChatServer:
                 memory=memory,
                 feeds=self.feeds,
                 choices=self._choices,
+                erasures=store.erasures,
             ),
             pay=pay_for_import,
             max_message_chars=limits.message_chars,
@@ -351,6 +361,7 @@ class ChatServer:
             self.feedback.handlers,
             about_usage.handlers,
             about_transfer.handlers,
+            UserCalls(self.erasing).handlers,
         )
 
     def _metrics(self) -> Metrics:
@@ -436,6 +447,8 @@ class ChatServer:
         self._tasks.start(self.leases.renew_forever(), "lease renewal")
         self._tasks.start(self.leases.sweep_forever(), "turn sweep")
         self._tasks.start(self.deletion.sweep_forever(), "deletion sweep")
+        self._stack.push_async_callback(self.erasing.close)
+        self._tasks.start(self.erasing.sweep_forever(), "erasing sweep")
         self._tasks.start(self.attachments.sweep_forever(), "attachment sweep")
         self._tasks.start(self.upkeep.look_elsewhere_forever(), "feeds of other servers")
         self._tasks.start(self.upkeep.compare_forever(), "feeds compared")

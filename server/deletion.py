@@ -42,10 +42,18 @@ class Deletion:
 
     async def delete(self, conversation_id: str, user_id: str) -> None:
         """Raises ``NotFound``; also when it was deleted before."""
+        await self.entomb(conversation_id, user_id)
+        await self.tidy(conversation_id)
+
+    async def entomb(self, conversation_id: str, user_id: str) -> None:
+        """All of ``delete`` but ``tidy``, which the sweep does where nobody else does."""
         await self._conversations.delete(conversation_id, user_id)
         self._answering.forget(conversation_id)
         self._feeds.forget(conversation_id)
         self._signals.send("deleted", conversation_id=conversation_id)
+
+    async def tidy(self, conversation_id: str) -> None:
+        """Leave nothing of an entombed conversation; later, where the store is away."""
         try:
             await self._tidy(conversation_id)
         except Unavailable:
@@ -65,7 +73,11 @@ class Deletion:
 
     async def sweep(self) -> None:
         try:
-            for conversation_id in await self._conversations.unpurged(SWEEP_LIMIT):
-                await self._tidy(conversation_id)
+            while True:
+                some = await self._conversations.unpurged(SWEEP_LIMIT)
+                for conversation_id in some:
+                    await self._tidy(conversation_id)
+                if len(some) < SWEEP_LIMIT:
+                    return
         except Unavailable:
             log.debug("Tidying up waits for the store.")

@@ -170,6 +170,10 @@ class UserUsage(Struct, frozen=True):
     days: Annotated[int, Meta(ge=1, le=90)] = 30
 
 
+class DeleteUser(Struct, frozen=True):
+    confirm: Literal["delete everything"]
+
+
 Request = TypeVar("Request", bound=Struct)
 
 # Where something is missing further inside, the field of the call is named, and not that one.

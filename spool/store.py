@@ -63,6 +63,7 @@ class SpooledStore:
         # Nothing of these is spooled: while the permanent store is away it says so itself.
         self.attachments = permanent.attachments
         self.facts = permanent.facts
+        self.erasures = permanent.erasures
         self.usage = permanent.usage
         self._drain = Drain(
             self._file,

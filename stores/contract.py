@@ -30,6 +30,7 @@ from memory.records import (
     TurnStatus,
 )
 from stores.attachments import AttachmentStore
+from stores.erasures import ErasureStore
 from stores.facts import FactStore
 from stores.search import SearchStore
 from stores.usage import UsageStore
@@ -331,6 +332,9 @@ class Store(Archive, Protocol):
 
     @property
     def facts(self) -> FactStore: ...
+
+    @property
+    def erasures(self) -> ErasureStore: ...
 
     @property
     def usage(self) -> UsageStore: ...

@@ -9,7 +9,7 @@ Races, and what closes them:
 - The conversation goes on otherwise meanwhile (a message was sent into it): the unique number.
 - It is deleted meanwhile: ``bring`` finds the tombstone, and leaves nothing. (With MongoDB it does
   so after its inserts. Of a server that dies just then, where the purge came before them, they are
-  left: out of everybody's sight, until ``user:delete``.)
+  left: out of everybody's sight.)
 - Somebody has it open: its log is begun anew, and memory reads it from the store.
 """
 
@@ -22,10 +22,11 @@ from typing import Protocol
 from memory.errors import Duplicate, NotFound
 from memory.records import Choice, Conversation, Turn
 from server.choices import Choices
-from server.errors import Conflict, Invalid
+from server.errors import Away, Conflict, Invalid
 from server.feed.feeds import Feeds
 from server.transfer.document import Part, turns_of
 from stores.contract import ConversationStore, TurnStore
+from stores.erasures import ErasureStore
 
 
 class Memory(Protocol):
@@ -41,12 +42,14 @@ class Importing:
         memory: Memory,
         feeds: Feeds,
         choices: Choices,
+        erasures: ErasureStore,
     ) -> None:
         self._conversations = conversations
         self._turns = turns
         self._memory = memory
         self._feeds = feeds
         self._choices = choices
+        self._erasures = erasures
 
     async def take(
         self, conversation_id: str, user_id: str, part: Part
@@ -57,6 +60,8 @@ class Importing:
         ``Invalid`` where messages before the part are missing, ``Conflict`` and ``Unavailable``.
         """
         head = part.head
+        if await self._erasures.of(user_id) is not None:
+            raise Away("Your data is being deleted; try again shortly.")
         answers = await self._answers_before(part, conversation_id, user_id)
         conversation, created = await self._conversations.create(
             conversation_id,

@@ -29,6 +29,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "turn:stop": ("conversation_id", "turn_id"),
     "turn:regenerate": ("conversation_id", "turn_id", "new_turn_id"),
     "attachment:get": ("conversation_id", "attachment_id"),
+    "user:delete": ("confirm",),
 }
 
 # Names that are not the contract's, and that mean something to libraries.

@@ -20,6 +20,7 @@ from server.calls.messages import MessageCalls
 from server.calls.search import SearchCalls
 from server.calls.transfer import TransferCalls
 from server.calls.usage import UsageCalls
+from server.calls.user import UserCalls
 from server.choices import Choices
 from server.edge.connections import Connection, Connections
 from server.edge.rates import Rates
@@ -48,10 +49,11 @@ CALLS: dict[str, type[msgspec.Struct]] = {
     "memory:list": protocol.ListFacts,
     "memory:update": protocol.UpdateFact,
     "memory:delete": protocol.DeleteFact,
+    "user:delete": protocol.DeleteUser,
 }
 
-NO_TEXTS = {"value": 1, "document": {"format": "a"}}
-"""What stands in a required field that is no text."""
+NO_TEXTS = {"value": 1, "document": {"format": "a"}, "confirm": "delete everything"}
+"""What stands in a required field that is not any text."""
 
 
 def example(kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -141,6 +143,7 @@ def calls_and_a_connection() -> tuple[Calls, Connection]:
         memories,
         usage,
         transfer,
+        UserCalls(nobody),
     )
     rates = Rates(calls=0, messages=0)
     calls = Calls(connections, rates, *(group.handlers for group in groups))

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from embedded import attachments, conversations, facts, statements, usage
+from embedded import attachments, conversations, erasures, facts, statements, usage
 from embedded.store import EmbeddedStore
 from memory.errors import DuplicateNumber
 from memory.records import Answer, Attachment
 from mongo.store import MongoStore
 from stores.attachments import Origin
 from stores.contract import Store
+from stores.erasures import Erasure
 from tests.stores.conftest import connected
 from tests.stores.samples import (
     LEASE,
@@ -34,11 +35,12 @@ from tests.stores.samples import (
     inserted,
     sent,
 )
+from tests.stores.test_bringing import brought
 from tests.support.mongod import Mongod
 
 SQL = {
     f"{module.__name__}.{name}": text
-    for module in (attachments, conversations, facts, statements, usage)
+    for module in (attachments, conversations, erasures, facts, statements, usage)
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str)
 }
@@ -77,6 +79,15 @@ async def used(store: Store) -> None:
         await store.facts.keep(user_id, nobody.read_upto("some", 2), over="")
         await store.facts.keep(user_id, known.read_upto("some", 3), over=known.stamp)
     await store.facts.forget("user-7")
+    for i in range(40):
+        await store.erasures.begin(Erasure(f"user-{i}", i + 1))
+    await store.erasures.of("user-7")
+    await store.erasures.unfinished(5)
+    await store.erasures.done(Erasure("user-7", 8))
+    await store.turns.since("other-3", 1, 5)
+    fresh = await a_conversation(store)
+    await store.turns.bring(brought(fresh, 2), at=9)
+    await store.conversations.configure(fresh, USER, model="larger")
     for i in range(40):
         await an_exchange(store, f"other-{i}", 1)
         await a_conversation(store, f"user-{i}")

@@ -102,7 +102,10 @@ def inline(members: list[str]) -> str:
 
 
 # And where a call means something else by a name.
-OF_CALLS: dict[str, dict[str, str]] = {"user:usage": {"usage": "WireUsage"}}
+OF_CALLS: dict[str, dict[str, str]] = {
+    "user:usage": {"usage": "WireUsage"},
+    "user:delete": {"conversations": "number"},
+}
 
 
 def told(cell: str, kinds: dict[str, str] = TYPES) -> list[str]:

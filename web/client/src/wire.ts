@@ -174,6 +174,10 @@ export interface Calls {
     fields: { fact_id: string };
     answer: object;
   };
+  "user:delete": {
+    fields: { confirm: "delete everything" };
+    answer: { conversations: number };
+  };
 }
 
 export interface FeedEvents {

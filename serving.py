@@ -38,7 +38,7 @@ from server.limits import Limits
 from server.observability import logs
 from server.observability.traced import traced, traced_store
 from server.observability.traces import Traces
-from server.settings import Settings
+from server.settings import SYSTEM_PROMPT, Settings
 from server.turns.slot import Slot, SlotError
 from server.workers.place import Place
 from server.workers.port import CannotListen
@@ -293,7 +293,7 @@ async def make_agent(
             traces=traces,
         )
     # An agent of one's own has its own; what was set all the same is meant for it.
-    is_told = own is None or "system_prompt" in settings.model_fields_set
+    is_told = own is None or settings.system_prompt != SYSTEM_PROMPT
     return ChatAgent(
         memory,
         model,

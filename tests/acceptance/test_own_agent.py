@@ -127,7 +127,7 @@ async def test_it_is_told_whose_question_it_is(start: StartApp) -> None:
 async def test_it_is_given_what_memory_has_and_the_system_prompt_where_one_was_set(
     start: StartApp, provider: Provider
 ) -> None:
-    async with Client(start("seen").url) as guest:
+    async with Client(start("seen", SYSTEM_PROMPT="").url) as guest:  # as .env.example has it
         first = await guest.ask("one")
         assert json.loads(first["message"]["content"]) == [["human", "one"]]
         second = await guest.ask("two", first["conversation_id"])

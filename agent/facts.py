@@ -46,6 +46,10 @@ MAX_ANSWER_CHARS = 8_000
 # Each is another change of the same user's facts within the moment between two operations.
 MAX_TRIES = 20
 
+# One is due after each answer, ten times as often as a summary, and is shorter.
+MAX_RUNNING = 16
+MAX_WAITING = 2_000
+
 # Of one user; each is read at the latest at its own next turn's end.
 MAX_CONVERSATIONS_WAITING = 20
 
@@ -99,6 +103,8 @@ class FactKeeper:
             "facts",
             "What a user told of themselves is noted at the next turn's end: it could not be now.",
             key="user_id",
+            max_running=MAX_RUNNING,
+            max_waiting=MAX_WAITING,
         )
 
     @property

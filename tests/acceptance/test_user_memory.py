@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from agent.wording import FACTS_TAG, fenced
 from tests.acceptance.conftest import StartApp, with_provider
+from tests.acceptance.outages import store_is, stored
 from tests.support.app import App
 from tests.support.client import Client, new_id
 from tests.support.facts import facts_shown, messages_shown, reading
@@ -346,22 +347,13 @@ async def test_without_the_store_answers_go_on_without_facts(
             assert (await call())["code"] == "unavailable"
         turn = await mine.ask("I like tea.", conversation_id)
         own_mongod.start()
-        await remembered_after(mine, conversation_id, turn, provider)
-
-
-async def remembered_after(
-    mine: Client, conversation_id: str, turn: dict[str, Any], provider: Provider
-) -> None:
-    """The outage is over: what was said in it is there, and is read at the next turn's end."""
-
-    async def has_context() -> Any:
-        found = await mine.call(
-            "turn:context", {"conversation_id": conversation_id, "turn_id": turn["turn_id"]}
-        )
-        return found.get("context")
-
-    context = await wait_until(has_context, "the turn is in the store", timeout=30)
-    if not context["facts"]:  # in mind it may have been
-        assert context["left_out"] == ["facts: unavailable"]
-    await mine.ask("hello", conversation_id)
-    await remembered(mine, "Lives in Bern.", "Likes tea.")
+        await store_is(app, "ok")
+        said = ("I live in Bern.", "I like tea.")
+        both = [text for each in said for text in (each, f"echo: {each}")]
+        await stored(mine, conversation_id, both)
+        ids = {"conversation_id": conversation_id, "turn_id": turn["turn_id"]}
+        context = (await mine.ok("turn:context", **ids))["context"]
+        # For a moment what was in mind may still have been good.
+        assert context["facts"] or context["left_out"] == ["facts: unavailable"]
+        await mine.ask("hello", conversation_id)
+        await remembered(mine, "Lives in Bern.", "Likes tea.")

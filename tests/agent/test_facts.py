@@ -20,6 +20,8 @@ from memory.facts import Remembered
 from memory.records import Turn, imported_id
 from server.facts import Facts
 from stores.facts import change
+from tests.agent.conftest import MakeAgent
+from tests.agent.conversation import Conversation, collect
 from tests.stores.conftest import connected
 from tests.stores.samples import (
     USER,
@@ -389,6 +391,18 @@ async def test_what_is_long_goes_in_several_requests_and_is_cut(
     assert [messages[0].split()[0] for messages in shown] == ["1", "2", "3", "4"]
     assert max(len(messages[0]) for messages in shown) <= 4_000
     assert (await store.facts.of(USER)).progress == {here: 8}
+
+
+async def test_an_answer_goes_on_without_what_can_not_be_had(
+    make_agent: MakeAgent, provider: Provider, conversation: Conversation, tmp_path: Path
+) -> None:
+    closed_store = EmbeddedStore(tmp_path / "closed.db")
+    person = Facts(closed_store.facts, closed_store.conversations.positions, enabled=True)
+    agent = make_agent(person=person)
+    chunks = await collect(agent, conversation.ask("hello"))
+    assert "".join(chunk.text for chunk in chunks) == "echo: hello"
+    [context] = [chunk.context for chunk in chunks if chunk.context is not None]
+    assert (context["facts"], context["left_out"]) == ([], ["facts: unavailable"])
 
 
 async def test_closing_ends_what_is_read_and_keeps_nothing_of_it(

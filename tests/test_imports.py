@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serving": PACKAGES,
     "server": (
         *("server", "agent", "memory", "redislink", "stores.contract"),
-        *("stores.attachments", "stores.facts", "stores.usage"),
+        *("stores.attachments", "stores.erasures", "stores.facts", "stores.usage"),
     ),
     "agent": ("agent", "memory"),
     "memory": ("memory", "redislink"),

@@ -126,6 +126,8 @@ class TurnCounts(Protocol):
     @property
     def deltas(self) -> int: ...
     @property
+    def tools(self) -> Mapping[tuple[str, str], int]: ...
+    @property
     def first_token(self) -> Histogram: ...
     @property
     def duration(self) -> Histogram: ...
@@ -169,6 +171,12 @@ def of_turns(answering: Answering) -> Iterator[Metric]:
         "tokens",
         "Tokens that answers have used, as far as the provider tells: input or output.",
         counts.tokens,
+    )
+    yield counters(
+        "tool_uses",
+        "Uses of tools that ran here, by the tool's name and by finished or failed.",
+        ("name", "status"),
+        counts.tools.items(),
     )
     yield histogram(
         "turn_first_token_seconds",

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from memory.records import Turn
+from memory.records import ToolUse, Turn
 from server.observability.counting import (
     ANSWERING_SECONDS,
     DELAY_SECONDS,
     WAITING_SECONDS,
     Histogram,
 )
+
+MAX_TOOL_SERIES = 200
 
 
 class TurnCounts:
@@ -27,6 +29,8 @@ class TurnCounts:
         self.deltas = 0
         self.tokens: Counter[str] = Counter(input=0, output=0)
         """"input" and "output", as far as providers tell."""
+        self.tools: Counter[tuple[str, str]] = Counter()
+        """Uses of tools that ran, by the tool's name and how they ended."""
         self.first_token = Histogram(WAITING_SECONDS)
         """Seconds from a run's beginning to its first piece; and below, to its end."""
         self.duration = Histogram(ANSWERING_SECONDS)
@@ -42,6 +46,14 @@ class TurnCounts:
     def delivered(self, since: float) -> None:
         """A frame has been queued for its readers; its first piece came at ``since``."""
         self.delivery.observe(time.monotonic() - since)
+
+    def used_tool(self, use: ToolUse) -> None:
+        """A use that had begun has ended. An agent of the operator's own may name its tools as it
+        likes, but not have a series for each of any number."""
+        key = (use.name, use.status)
+        if key not in self.tools and len(self.tools) >= MAX_TOOL_SERIES:
+            key = ("other", use.status)
+        self.tools[key] += 1
 
     def used(self, usage: Mapping[str, Any]) -> None:
         for kind in ("input", "output"):

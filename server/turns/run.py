@@ -164,7 +164,11 @@ class Run:
             self.abandon()
             return
         shape = shapes.tool_shape(use)
+        before = self._tools.get(shape["id"])
         self._tools[shape["id"]] = shape
+        # What was not begun by this attempt did not run here.
+        if before is not None and before["status"] == "started" != use.status:
+            self._counts.used_tool(use)
         index, self._next_tool = self._next_tool, self._next_tool + 1
         self._unsaid += len(shape.get("output", "")) + TOOL_CHARS
         said = used = ""

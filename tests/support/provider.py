@@ -25,6 +25,7 @@ from aiohttp import web
 
 from agent.wording import (
     FACTS_INSTRUCTIONS,
+    GUARD_INSTRUCTIONS,
     SUMMARISER_INSTRUCTIONS,
     TITLE_INSTRUCTIONS,
     fenced,
@@ -129,6 +130,12 @@ class Request:
 def is_facts(body: Body) -> bool:
     """Whether it is asked what messages tell of their user."""
     return _is_told(body, FACTS_INSTRUCTIONS)
+
+
+def is_guard(body: Body) -> bool:
+    """Whether it is asked if the user wants what a tool would change."""
+    first = body["messages"][0]
+    return first["role"] == "system" and first["content"] == GUARD_INSTRUCTIONS
 
 
 def is_summary(body: Body) -> bool:

@@ -30,6 +30,9 @@ ENDING_SECONDS = 1.0
 # What it holds (connections, files) is let go of within this.
 CLOSING_SECONDS = 5.0
 
+# Pieces that it yields in one go, before others are let do something.
+MANY = 100
+
 # Events that wait to be told: they come from a network, one after the other. An agent that makes
 # more of them than this is not talking to anybody.
 MAX_WAITING = 100_000
@@ -121,12 +124,13 @@ class OwnAgent:
         waiting_events: deque[Event] = deque()
         something = asyncio.Event()
 
-        def hear(event: Event) -> None:
-            if len(waiting_events) >= MAX_WAITING:
+        def hear(event: Event) -> int:
+            if len(waiting_events) < MAX_WAITING:
+                waiting_events.append(event)
+                something.set()
+            else:
                 task.cancel()
-                return
-            waiting_events.append(event)
-            something.set()
+            return len(waiting_events)
 
         # In a task of its own, so that an answer can end though the agent doesn't.
         given = {"messages": prompt.messages}
@@ -183,7 +187,7 @@ async def _run(
     given: dict[str, Any],
     config: RunnableConfig,
     run_id: uuid.UUID,
-    hear: Callable[[Event], None],
+    hear: Callable[[Event], int],
 ) -> None:
     listener = Listener(hear)
     config = {**config, "run_id": run_id, "callbacks": [listener]}
@@ -192,7 +196,8 @@ async def _run(
     else:
         stream = runnable.astream(given, config)
     async for chunk in stream:
-        hear(Event("chunk", run_id, chunk))
+        if hear(Event("chunk", run_id, chunk)) > MANY:
+            await asyncio.sleep(0)  # it need not ever wait for anything itself
     # What happened in threads is on its way to the event loop.
     await asyncio.sleep(0)
 

@@ -44,7 +44,7 @@ class Listener(BaseCallbackHandler):
     ignore_retry = True
     ignore_custom_event = True
 
-    def __init__(self, hear: Callable[[Event], None]) -> None:
+    def __init__(self, hear: Callable[[Event], object]) -> None:
         self._hear = hear
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()

@@ -2,8 +2,7 @@
 
 import { CallFailure, fromWire, offline, tooLarge } from "./errors.js";
 import type { CallError } from "./types.js";
-import type { Calls } from "./coming.js";
-import { MAX_PACKET_BYTES, type WireError } from "./wire.js";
+import { MAX_PACKET_BYTES, type Calls, type WireError } from "./wire.js";
 
 export type Name = keyof Calls;
 export type Fields<N extends Name> = Calls[N]["fields"];

@@ -73,11 +73,11 @@ function wordsOf(message: MessageView, told: Told): string {
   const isAnew = message.attempt > 1 && told.attempt !== message.attempt;
   const { words, length } = sentencesOf(message.content, isAnew ? 0 : told.length, !isOpen(message));
   const { tools = [] } = message;
-  const use = tools.length > (isAnew ? 0 : told.uses) ? tools.at(-1) : undefined;
+  const uses = tools.slice(isAnew ? 0 : told.uses).map((use) => wordsOfTool(use, !isOpen(message)));
   told.attempt = message.attempt;
   told.length = length;
   told.uses = tools.length;
-  const said = [words, use && wordsOfTool(use, !isOpen(message))].filter(Boolean).join(" ");
+  const said = [words, uses.join(", ")].filter(Boolean).join(" ");
   return [(isFirst || isAnew) && !said ? "Answering …" : said, endOf(message)].filter(Boolean).join(" ");
 }
 

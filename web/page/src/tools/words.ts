@@ -10,7 +10,7 @@ const KNOWN: Record<string, Words> = {
     finished: "Searched earlier messages",
     failed: "Earlier messages could not be searched",
   },
-  search_conversations: {
+  search_other_conversations: {
     started: "Searching your other conversations …",
     finished: "Searched your other conversations",
     failed: "Your other conversations could not be searched",

@@ -27,7 +27,7 @@ COPY server server
 COPY spool spool
 COPY stores stores
 COPY --from=page /web/page/dist web/page/dist
-COPY main.py serving.py ./
+COPY main.py serving.py making.py ./
 RUN python -m compileall -q .
 
 # What is listened on inside; who may reach it is said by whoever publishes it.

@@ -16,17 +16,10 @@ from aiohttp import web
 from agent.answering import Agent
 from memory.records import Message, Position, Transcript
 from server.attachments import Attachments
-from server.calls.attachments import AttachmentCalls
-from server.calls.conversations import ConversationCalls, told
-from server.calls.dispatch import Calls
+from server.calls.conversations import told
 from server.calls.feedback import FeedbackCalls
-from server.calls.inspecting import InspectingCalls
-from server.calls.memory import MemoryCalls
-from server.calls.messages import MessageCalls
-from server.calls.search import Finder, SearchCalls
-from server.calls.transfer import TransferCalls
-from server.calls.usage import UsageCalls
-from server.calls.user import UserCalls
+from server.calls.making import Parts, make_calls
+from server.calls.search import Finder
 from server.choices import Choices
 from server.deletion import Deletion
 from server.drained import Returns
@@ -54,13 +47,9 @@ from server.observability.traced import traced_calls
 from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
-from server.transfer.exporting import Exporting
-from server.transfer.importing import Importing
-from server.turns.acceptance import Acceptance
 from server.turns.answering import Answering
 from server.turns.budgets import Budgets
 from server.turns.leases import Leases
-from server.turns.rewriting import Rewriting
 from server.turns.slot import Slot
 from server.turns.titles import Titling
 from server.workers.port import CannotListen
@@ -132,7 +121,6 @@ class ChatServer:
         """``worker``: None where this is the only process on its port."""
         self._store = store
         self._memory = memory
-        self._finder = finder
         self._facts = facts
         self._slot = slot
         self._page = page
@@ -231,7 +219,29 @@ class ChatServer:
             messages=limits.messages_per_minute,
             redis_url=redis_url,
         )
-        self.calls = self._calls(memory, limits)
+        self.feedback = FeedbackCalls(
+            connections=self.connections,
+            conversations=store.conversations,
+            turns=store.turns,
+            memory=memory,
+        )
+        parts = Parts(
+            store=store,
+            memory=memory,
+            facts=facts,
+            finder=finder,
+            connections=self.connections,
+            feeds=self.feeds,
+            answering=self.answering,
+            attachments=self.attachments,
+            deletion=self.deletion,
+            erasing=self.erasing,
+            budgets=self.budgets,
+            rates=self.rates,
+            choices=choices,
+            limits=limits,
+        )
+        self.calls = make_calls(parts, self.feedback)
         self.sessions = self._sessions(identity, limits, Addresses(trusted_proxies))
         self.transport.dispatch = traced_calls(self.calls.dispatch, self.calls.known, traces)
         self.transport.on_connected = self.sessions.connected
@@ -270,99 +280,6 @@ class ChatServer:
         """Nobody answers it or follows it here any more."""
         self.answering.forget(conversation_id)
         self.feeds.forget(conversation_id)
-
-    def _calls(self, memory: Memory, limits: Limits) -> Calls:
-        store = self._store
-
-        async def pay_for_import(user_id: str) -> None:
-            await self.rates.take(user_id, "messages")
-
-        async def pay(user_id: str) -> None:
-            await self.rates.take(user_id, "calls", "messages")
-            await self.budgets.require(user_id)
-
-        acceptance = Acceptance(
-            conversations=store.conversations,
-            turns=store.turns,
-            attachments=self.attachments,
-            memory=memory,
-            feeds=self.feeds,
-            answering=self.answering,
-            max_waiting=limits.queued_turns,
-            pay=pay,
-        )
-        rewriting = Rewriting(
-            conversations=store.conversations,
-            turns=store.turns,
-            attachments=self.attachments,
-            memory=memory,
-            feeds=self.feeds,
-            answering=self.answering,
-            max_waiting=limits.queued_turns,
-            pay=pay,
-        )
-        about_conversations = ConversationCalls(
-            connections=self.connections,
-            conversations=store.conversations,
-            turns=store.turns,
-            deletion=self.deletion,
-            feeds=self.feeds,
-            choices=self._choices,
-        )
-        about_messages = MessageCalls(
-            connections=self.connections,
-            conversations=store.conversations,
-            feeds=self.feeds,
-            attachments=self.attachments,
-            acceptance=acceptance,
-            rewriting=rewriting,
-            answering=self.answering,
-            max_message_chars=limits.message_chars,
-        )
-        searching = SearchCalls(conversations=store.conversations, finder=self._finder)
-        about_attachments = AttachmentCalls(
-            conversations=store.conversations, attachments=self.attachments
-        )
-        memories = MemoryCalls(self._facts, store.facts)
-        inspecting = InspectingCalls(conversations=store.conversations, turns=store.turns)
-        about_usage = UsageCalls(
-            conversations=store.conversations, usage=store.usage, budgets=self.budgets
-        )
-        self.feedback = FeedbackCalls(
-            connections=self.connections,
-            conversations=store.conversations,
-            turns=store.turns,
-            memory=memory,
-        )
-        about_transfer = TransferCalls(
-            connections=self.connections,
-            conversations=store.conversations,
-            exporting=Exporting(store.turns),
-            importing=Importing(
-                conversations=store.conversations,
-                turns=store.turns,
-                memory=memory,
-                feeds=self.feeds,
-                choices=self._choices,
-                erasures=store.erasures,
-            ),
-            pay=pay_for_import,
-            max_message_chars=limits.message_chars,
-        )
-        return Calls(
-            self.connections,
-            self.rates,
-            about_conversations.handlers,
-            about_messages.handlers,
-            searching.handlers,
-            about_attachments.handlers,
-            inspecting.handlers,
-            memories.handlers,
-            self.feedback.handlers,
-            about_usage.handlers,
-            about_transfer.handlers,
-            UserCalls(self.erasing).handlers,
-        )
 
     def _metrics(self) -> Metrics:
         return Metrics(

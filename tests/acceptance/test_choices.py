@@ -88,7 +88,11 @@ async def test_a_conversation_is_answered_as_its_owner_chose(
         await guest.ask("one", conversation_id)
         assert last_asked(provider) == ("larger", "Talk like a pirate.")
 
-        before = (await guest.open(conversation_id))["conversation"]
+        async def closed() -> dict[str, Any] | None:
+            conversation = (await guest.open(conversation_id))["conversation"]
+            return conversation if conversation["message_count"] == 2 else None
+
+        before = await wait_until(closed, "the turn is closed")
         configured = await guest.ok(
             "conversation:configure", conversation_id=conversation_id, model="smaller"
         )

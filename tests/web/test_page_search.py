@@ -45,6 +45,7 @@ async def test_what_was_said_is_found_and_gone_to(world: World, new_tab: OpenTab
     await expect(answer).to_be_in_viewport()
     await expect(tab.button("Jump to latest")).to_be_visible()
     await tab.button("Jump to latest").click()
+    await expect(tab.page).to_have_url(re.compile(r"/#/c/[0-9a-f-]+$"))
     await hit.click()  # the same place once more
     await expect(answer).to_be_in_viewport()
     await box(tab).fill("zebra")

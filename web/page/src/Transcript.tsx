@@ -1,7 +1,7 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useCallback, useEffect, useImperativeHandle, useRef, type Ref } from "react";
 import type { Conversation, ConversationState, MessageView } from "mnemosio-client";
-import type { Place } from "./address.ts";
+import { go, type Place } from "./address.ts";
 import { focusBox } from "./focus.ts";
 import { Icon } from "./Icon.tsx";
 import { Row } from "./Row.tsx";
@@ -59,6 +59,7 @@ export function Transcript({ ref, conversation, state, sought, online, maxChars,
   });
 
   function toEnd() {
+    if (sought.message !== null) go(conversation.id, { replace: true }); // that is not wanted any more
     want(true);
     pin();
   }

@@ -1,4 +1,4 @@
-import { useEffect, useState, type RefObject } from "react";
+import { useEffect, useRef, useState, type RefObject } from "react";
 import type { Conversation, ConversationState } from "mnemosio-client";
 import type { Place } from "./address.ts";
 
@@ -21,10 +21,11 @@ export function useSought(place: Place, around: Around) {
   const [foundId, setFoundId] = useState<string | null>(null);
   const [arrival, setArrival] = useState<{ id: string } | null>(null);
   const [searching, setSearching] = useState(false);
+  const reached = useRef<Place>(null); // whoever has been there may be anywhere since
   const isReady = state.status === "ready";
 
   useEffect(() => {
-    if (message === null || !isReady) return;
+    if (message === null || !isReady || reached.current === place) return;
     let isWanted = true;
     letGo();
     setSearching(true);
@@ -33,6 +34,7 @@ export function useSought(place: Place, around: Around) {
         const isThere = await conversation.find(message);
         if (!isWanted) return;
         if (!isThere) throw new Error("This message is not in the conversation any more.");
+        reached.current = place;
         setArrival({ id: message });
       } finally {
         if (isWanted) setSearching(false);

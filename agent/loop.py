@@ -329,6 +329,8 @@ class _Answer:
         for plan in plans:
             if plan.use is not None:
                 yield AnswerChunk(tool=plan.use)
+        if to_run:
+            yield self.context()  # it may be stopped before it knows more
         under_way = {
             asyncio.create_task(self._running.run(plan.tool, plan.given, self._config)): plan
             for plan in to_run

@@ -137,7 +137,8 @@ NOTE_TOOLS = """
 """
 FINISH = """
     UPDATE turns
-    SET status = :status, answer = :answer, error = :error, answers = :answers, context = :context
+    SET status = :status, answer = :answer, error = :error, answers = :answers, context = :context,
+        tools = NULL
     WHERE id = :id AND status = 'running' AND attempt = :attempt AND owner IS :owner
         AND open = 1 AND superseded = 0
 """

@@ -265,7 +265,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     choice: Choice = Choice()
     """What it is answered with, as its conversation had it when it was accepted."""
     tools: list[ToolUse] = []
-    """The uses of tools by its latest attempt, and those of earlier ones that it goes on from."""
+    """While it runs: the uses of tools by its latest attempt, and those of earlier ones that it
+    goes on from. When it has ended, what came of them is in its context."""
     feedback: Feedback | None = None
     """On its answer."""
     spooled: Spooled | None = None

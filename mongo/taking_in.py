@@ -85,6 +85,11 @@ class TakingIn:
             "status": {"$in": ["queued", "running"]},
             "$or": [{"attempt": {"$lt": turn.attempt}}, is_same_try],
         }
+        tools: Document = {}
+        if turn.status in ENDED:
+            tools = {"tools": "$$REMOVE"}
+        elif turn.tools:
+            tools = {"tools": {"$literal": as_text(turn.tools)}}
         as_there: Document = {
             "status": turn.status,
             "open": turn.open,
@@ -95,7 +100,7 @@ class TakingIn:
             "error": {"$literal": msgspec.to_builtins(turn.error)},
             "answers": {"$literal": turn.answers},
             "choice": {"$literal": msgspec.to_builtins(turn.choice)},
-            **({"tools": {"$literal": as_text(turn.tools)}} if turn.tools else {}),
+            **tools,
             "lease_until": {"$add": ["$$NOW", lease_ms]},
         }
         async with self._connection.operation() as collections:

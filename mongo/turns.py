@@ -280,7 +280,10 @@ class MongoTurns(TurnReads):
             end["context"] = as_text(context)
         async with self._connection.operation() as collections:
             ended = await collections.turns.find_one_and_update(
-                _held(turn), {"$set": end}, RECORD, return_document=ReturnDocument.AFTER
+                _held(turn),
+                {"$set": end, "$unset": {"tools": ""}},
+                RECORD,
+                return_document=ReturnDocument.AFTER,
             )
         if ended is not None:
             return turn_record(ended)

@@ -249,6 +249,10 @@ class Settings(BaseSettings):
                 lines.append(f"{name.upper()} is a PEM key: AUTH_JWT_PUBLIC_KEY is for those")
             elif text and len(text.encode()) < STRONG_SECRET_BYTES:
                 lines.append(f"{name.upper()} is short: {STRONG_SECRET_BYTES} bytes are advised")
+        if self.tools and self.agent:
+            lines.append("TOOLS is for the built-in agent: AGENT answers, with tools of its own")
+        elif self.tools and not (self.openai_api_key or self.openai_base_url):
+            lines.append("TOOLS is not used: the demo model takes none. Set OPENAI_API_KEY")
         return lines + self._open_doors()
 
     def _open_doors(self) -> list[str]:

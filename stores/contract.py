@@ -280,9 +280,9 @@ class TurnStore(Protocol):
         ...
 
     async def note_tools(self, turn: Turn, uses: Sequence[ToolUse]) -> bool:
-        """Keep a running turn's uses of tools, all of them, for whoever goes on with it; only while
-        its attempt and owner are still those of ``turn``. False where they are not, it has ended or
-        is superseded. Harmless when repeated.
+        """Keep a running turn's uses of tools, all of them, for whoever goes on with it, until it
+        ends; only while its attempt and owner are still those of ``turn``. False where they are
+        not, it has ended or is superseded. Harmless when repeated.
         """
         ...
 

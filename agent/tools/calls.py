@@ -13,6 +13,7 @@ from agent.wording import sendable
 MAX_CALLS = 64
 """Of one round that are gathered at all; what a model streams beyond them is not even refused."""
 MAX_INPUT_CHARS = 30_000
+MAX_NAME_CHARS = 200
 
 
 class Call:
@@ -28,7 +29,9 @@ class Call:
 
     def add(self, piece: Mapping[str, Any]) -> None:
         self.id = self.id or piece.get("id") or ""
-        self.name = (self.name + (piece.get("name") or ""))[:MAX_INPUT_CHARS]
+        name = piece.get("name") or ""
+        if name != self.name:  # else a provider says it again with each piece
+            self.name = (self.name + name)[:MAX_NAME_CHARS]
         text = piece.get("args") or ""
         self._size += len(text)
         if self._size <= MAX_INPUT_CHARS:

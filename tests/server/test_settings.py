@@ -352,3 +352,21 @@ def test_the_example_names_every_setting_once_with_its_default(load: Load, tmp_p
     defaults = load()
     (tmp_path / "here/.env").write_text(re.sub(r"^# ([A-Z_]+=)", r"\1", example, flags=re.M))
     assert load() == defaults
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({}, "TOOLS is not used: the demo model takes none. Set OPENAI_API_KEY"),
+        (
+            {"OPENAI_API_KEY": "k", "AGENT": "my.agent:graph"},
+            "TOOLS is for the built-in agent: AGENT answers, with tools of its own",
+        ),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}, None),
+    ],
+)
+def test_tools_that_nobody_will_use_are_warned_of(
+    load: Load, given: dict[str, str], warned: str | None
+) -> None:
+    found = [line for line in load(TOOLS="my.tools:tools", **given).warnings if "TOOLS" in line]
+    assert found == ([warned] if warned else [])

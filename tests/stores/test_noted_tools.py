@@ -47,11 +47,11 @@ async def test_an_attempt_that_is_over_notes_nothing(store: Store) -> None:
     assert (found.attempt, found.tools) == (again.attempt, [])
 
 
-async def test_an_ended_turn_keeps_what_was_noted_and_takes_no_more(store: Store) -> None:
+async def test_an_ended_turn_needs_them_no_more_and_takes_none(store: Store) -> None:
     turn = await inserted(store, a_turn("c1", status="running"))
     await store.turns.note_tools(turn, [PAID])
     ended = await finished(store, turn)
-    assert ended.tools == [PAID]
+    assert ended.tools == []
     assert not await store.turns.note_tools(turn, [STARTED])
     assert await store.turns.finish(turn, "completed", an_answer(turn)) == ended
 

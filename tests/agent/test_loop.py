@@ -21,6 +21,7 @@ from agent.loop import BETWEEN, LEAST_OUTPUT_CHARS, MAX_TOGETHER
 from agent.tools.calls import MAX_INPUT_CHARS
 from agent.tools.running import MAX_OUTPUT_CHARS
 from agent.tools.tool import Tool
+from agent.tracing import Attributes, Kind, Span, Traces
 from memory.errors import Unavailable
 from memory.records import ToolUse
 from tests.agent.conftest import MakeAgent
@@ -629,3 +630,46 @@ async def test_a_turn_that_is_anothers_runs_no_tool(
     with pytest.raises(AnswerFailed):
         await answered(make_agent(tools=offered(pay)), request)
     assert paid == []
+
+
+# Traces
+
+
+class Recording(Traces):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, dict[str, Any]]] = []
+        self.failures: list[str] = []
+
+    def begin(self, name: str, attributes: Attributes | None = None, kind: Kind = "client") -> Span:
+        self.spans.append((name, dict(attributes or {})))
+        return Noting(self)
+
+
+class Noting(Span):
+    __slots__ = ("_traces",)
+
+    def __init__(self, traces: Recording) -> None:
+        self._traces = traces
+
+    def failed(self, why: str) -> None:
+        self._traces.failures.append(why)
+
+
+async def test_each_use_has_a_span_which_tells_nothing_of_what_was_said(
+    make_agent: MakeAgent, provider: Provider, conversation: Conversation
+) -> None:
+    @tool
+    async def fail(word: str) -> str:
+        """Fail."""
+        raise ToolException(f"no {word}")
+
+    calls = [ToolCall("add", {"a": 1, "b": 1}), ToolCall("fail", {"word": "secret"})]
+    provider.respond = rounds(Script(calls=calls))
+    traces = Recording()
+    await answered(make_agent(tools=offered(add, fail), traces=traces), conversation.ask("?"))
+    uses = [attributes for name, attributes in traces.spans if name.startswith("execute_tool")]
+    assert [each["gen_ai.tool.name"] for each in uses] == ["add", "fail"]
+    assert traces.failures == ["ToolException"]
+    assert "secret" not in str(traces.spans)

@@ -4,10 +4,9 @@
 // send what is unsent. What does not follow on what is known leads back to opening, with no cursor.
 // A connection that is lost ends all of that; the next one begins it anew.
 
+import { Asking } from "./asking.js";
 import { ask, call, tell, type Line } from "./calls.js";
-import { CallFailure } from "./errors.js";
 import { newId } from "./ids.js";
-import { fromBase64 } from "./images.js";
 import { choiceOf } from "./list.js";
 import type { Outbox, Unsent } from "./outbox.js";
 import { Sender } from "./sender.js";
@@ -59,6 +58,7 @@ export class LiveConversation implements Conversation {
   readonly #outbox: Outbox;
   readonly #around: Surroundings;
   readonly #sender: Sender;
+  readonly #asking: Asking;
   #transcript: Transcript = EMPTY;
   #isNew: boolean; // it has to be begun on the server
   #opened = 0; // by how many
@@ -74,6 +74,7 @@ export class LiveConversation implements Conversation {
     this.#line = around.line;
     this.#outbox = around.outbox;
     this.#isNew = isNew;
+    this.#asking = new Asking(around.line, id);
     this.#sender = new Sender(id, around.line, around.outbox, {
       onAccepted: (sent, answer) => this.#accepted(sent, answer),
       onChange: (error) => {
@@ -117,7 +118,8 @@ export class LiveConversation implements Conversation {
   }
 
   retry(messageId: string): void {
-    this.#outbox.change(messageId, { error: null });
+    const unsent = this.#sender.unsent.find(({ id }) => id === messageId);
+    if (unsent) this.#outbox.change(messageId, { error: this.#outbox.lossOf(unsent) });
     this.#show();
     this.#proceed();
   }
@@ -129,21 +131,19 @@ export class LiveConversation implements Conversation {
     this.#proceed();
   }
 
-  async edit(messageId: string, content: string): Promise<void> {
-    const fields = { message_id: messageId, new_message_id: newId(), content };
-    await ask(this.#line, "message:edit", { conversation_id: this.id, ...fields });
+  edit(messageId: string, content: string): Promise<void> {
+    return this.#asking.edit(messageId, content);
   }
 
-  async regenerate(turnId: string): Promise<void> {
-    const fields = { turn_id: turnId, new_turn_id: newId() };
-    await ask(this.#line, "turn:regenerate", { conversation_id: this.id, ...fields });
+  regenerate(turnId: string): Promise<void> {
+    return this.#asking.regenerate(turnId);
   }
 
   async stop(): Promise<void> {
     const waitingFirst = (view: MessageView) => (view.status === "queued" ? 0 : 1);
     const open = this.#transcript.views.filter(isOpen);
     open.sort((a, b) => waitingFirst(a) - waitingFirst(b)); // or they would begin in between
-    await Promise.all(open.map(({ key }) => this.#stop(key)));
+    await Promise.all(open.map(({ key }) => this.#asking.stop(key)));
   }
 
   loadEarlier(limit = HISTORY_PAGE): Promise<void> {
@@ -158,39 +158,23 @@ export class LiveConversation implements Conversation {
   }
 
   async feedback(messageId: string, value: 1 | 0 | -1, comment?: string): Promise<void> {
-    const fields = { message_id: messageId, value, comment };
-    const { message } = await ask(this.#line, "message:feedback", {
-      conversation_id: this.id,
-      ...fields,
-    });
-    this.told({ message_id: messageId, feedback: message.feedback ?? null });
+    const feedback = await this.#asking.feedback(messageId, value, comment);
+    this.told({ message_id: messageId, feedback });
   }
 
   async configure(choice: Partial<Choice>): Promise<void> {
-    if (!this.#isNew) {
-      const { model, systemPrompt } = choice;
-      const { conversation } = await ask(this.#line, "conversation:configure", {
-        conversation_id: this.id,
-        ...(model !== undefined && { model: model ?? "" }),
-        ...(systemPrompt !== undefined && { system_prompt: systemPrompt ?? "" }),
-      });
-      return this.info(conversation);
-    }
-    this.#show({ choice: { ...this.state.get().choice, ...choice } });
+    if (this.#isNew) this.#show({ choice: { ...this.state.get().choice, ...choice } });
+    else this.info(await this.#asking.configure(choice));
   }
 
-  async context(turnId: string): Promise<Record<string, unknown> | null> {
-    const fields = { conversation_id: this.id, turn_id: turnId };
-    const { context } = await ask(this.#line, "turn:context", fields);
-    return context;
+  context(turnId: string): Promise<Record<string, unknown> | null> {
+    return this.#asking.context(turnId);
   }
 
   async attachment(id: string): Promise<Blob> {
     const unsent = this.#sender.image(id);
     if (unsent) return new Blob([unsent.data], { type: unsent.mediaType });
-    const fields = { conversation_id: this.id, attachment_id: id };
-    const { attachment, data } = await ask(this.#line, "attachment:get", fields);
-    return new Blob([fromBase64(data)], { type: attachment.media_type });
+    return this.#asking.attachment(id);
   }
 
   /** A connection stands. */
@@ -356,15 +340,6 @@ export class LiveConversation implements Conversation {
     const event = { name: "message:created", message, conversation_id: this.id } as const;
     const next = withEvent(this.#transcript, { ...event, cursor: cursor ?? "" });
     if (next) this.#transcript = { ...next, cursor };
-  }
-
-  async #stop(turnId: string): Promise<void> {
-    try {
-      await ask(this.#line, "turn:stop", { conversation_id: this.id, turn_id: turnId });
-    } catch (error) {
-      // What was replaced meanwhile is stopped as well.
-      if (!(error instanceof CallFailure && error.code === "not_found")) throw error;
-    }
   }
 
   async #loadEarlier(limit: number): Promise<void> {

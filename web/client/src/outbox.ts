@@ -98,12 +98,15 @@ export class Outbox {
     if (this.#images.delete(id)) this.#kept.set(imagesKey(id), null);
   }
 
-  // Where there was no room for its images, it can't be sent any more.
+  /** Why it can't be sent any more, where there was no room for its images; else null. */
+  lossOf({ id, images = [] }: Unsent): CallError | null {
+    return this.imagesOf(id).length < images.length ? LOST : null;
+  }
+
   #whole(entry: Unsent): Unsent {
     if (!entry.images?.length) return entry;
-    const images = textToImages(this.#kept.get(imagesKey(entry.id)));
-    this.#images.set(entry.id, images ?? []);
-    return images?.length === entry.images.length ? entry : { ...entry, error: LOST };
+    this.#images.set(entry.id, textToImages(this.#kept.get(imagesKey(entry.id))) ?? []);
+    return { ...entry, error: this.lossOf(entry) ?? entry.error };
   }
 
   // Other tabs write there too: what is theirs stays, and what they took away does not come back.

@@ -14,7 +14,8 @@ function lastEnd(text: string): number {
   return end;
 }
 
-function plain(markdown: string): string {
+/** Without the marks that make it Markdown, in one line. */
+export function plain(markdown: string): string {
   return markdown
     .replace(/^ *(?:```|~~~).*$/gm, "")
     .replace(/!?\[([^[\]\n]{0,200})\]\([^()\n]{0,500}\)/g, "$1")

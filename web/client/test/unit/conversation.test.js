@@ -256,3 +256,16 @@ test("images go out as they are, and are shown before and after", async () => {
   assert.equal(answer("attachment:get", told).attachment_id, "a1");
   assert.deepEqual(new Uint8Array(await (await later).arrayBuffer()), data);
 });
+
+test("a message that is refused for hours waits for its author", () => {
+  const { chat, calls, answer } = conversation();
+  chat.open();
+  answer("conversation:open", snapshot("1"));
+  chat.send("Hello!");
+  const error = { code: "rate_limited", message: "Used up.", retryable: true, retry_after: 3600 };
+  calls.shift().done({ ok: false, error });
+  const [{ id, status }] = chat.state.get().messages;
+  assert.equal(status, "failed");
+  chat.retry(id);
+  assert.equal(answer("message:send", { message: message(id, 1) }).message_id, id);
+});

@@ -111,4 +111,6 @@ test("a message whose images there was no room for waits for its author after a 
   const reloaded = begun(storage, "u");
   assert.equal(reloaded.of("c")[0].error.code, "lost");
   assert.deepEqual(reloaded.imagesOf("a"), []);
+  assert.equal(reloaded.lossOf(reloaded.of("c")[0]).code, "lost"); // also where it is tried again
+  assert.equal(outbox.lossOf(outbox.of("c")[0]), null);
 });

@@ -1,5 +1,6 @@
 import type { SearchResult } from "mnemosio-client";
 import { addressOf, go } from "../address.ts";
+import { plain } from "../sentences.ts";
 import { shown } from "../words.ts";
 import { marked } from "./marked.tsx";
 import type { Search } from "./useSearch.ts";
@@ -11,22 +12,18 @@ interface Props {
 
 /** What was found in messages; each leads to its place in its conversation. */
 export function Found({ search: { searching, results, error, query }, onOpen }: Props) {
+  const text = error
+    ? `Messages can’t be searched now. ${error}`
+    : searching
+      ? "Searching …"
+      : results.length === 0
+        ? "No message has these words."
+        : "";
   return (
     <section aria-label="In messages" className="found">
       <h2>In messages</h2>
-      <p className="quiet" role="status">
-        {error
-          ? `Messages can’t be searched now. ${error}`
-          : searching
-            ? "Searching …"
-            : results.length === 0
-              ? "No message has these words."
-              : ""}
-        {!searching && results.length > 0 && (
-          <span className="heard">
-            {results.length} {results.length === 1 ? "message" : "messages"} found
-          </span>
-        )}
+      <p className={text ? "quiet" : "heard"} aria-live="polite">
+        {text || `${results.length} ${results.length === 1 ? "message" : "messages"} found`}
       </p>
       <ul aria-busy={searching}>
         {results.map((result) => (
@@ -55,7 +52,7 @@ function Hit({ result, query, onOpen }: { result: SearchResult; query: string; o
         </span>
         <span className="snippet" dir="auto">
           {message.role === "user" ? "You: " : ""}
-          {marked(snippet, query)}
+          {marked(message.role === "user" ? snippet : plain(snippet), query)}
         </span>
       </a>
     </li>

@@ -25,12 +25,17 @@ from embedded.schema import MIGRATIONS, SCHEMA, VERSION
 from memory.errors import RememberingError, Unavailable
 from stores.group_commit import GroupCommit
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 Parameters: TypeAlias = dict[str, Any]
 
 # Another process holds the write lock for one group's commit: some milliseconds, unless it hangs.
 LOCK_SECONDS = 2.0
+# And where that one brings an earlier version's file up to date: a full-text index over all that
+# was ever said, a minute or so for 50,000 turns.
+UPDATE_SECONDS = 3_600.0
 READ_SECONDS = 4.0
 WRITE_SECONDS = 5.0
 MOST_TOGETHER = 100
@@ -189,13 +194,15 @@ class Database:
         await writer.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         # A deleted conversation's text is overwritten, not only unlinked.
         await writer.execute("PRAGMA secure_delete = ON")
-        await writer.execute("BEGIN IMMEDIATE")
-        [[version]] = await writer.execute_fetchall("PRAGMA user_version")
+        await self._begin(writer)
+        version = await _version_of(writer)
         if version > VERSION:
             raise Unusable(
                 f"{self.path} was written by a newer version of this program: run that version, "
                 "or set DATA_DIR to another folder."
             )
+        if 0 < version < VERSION:
+            log.info("%s is brought up to date, which may take minutes.", self.path)
         # A new file is of version 0, and needs the schema alone.
         steps = [MIGRATIONS[each] for each in range(version or VERSION, VERSION)]
         for statement in (*chain(*steps), *SCHEMA):
@@ -207,6 +214,19 @@ class Database:
                 await writer.execute(statement)
         await writer.execute(f"PRAGMA user_version = {VERSION}")
         await writer.execute("COMMIT")
+
+    async def _begin(self, writer: aiosqlite.Connection) -> None:
+        """Several processes come to an older file at once: one brings it up to date, and the others
+        wait for that, however long it takes."""
+        end = time.monotonic() + UPDATE_SECONDS
+        while True:
+            try:
+                await writer.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorname == "SQLITE_BUSY"
+                if not is_busy or time.monotonic() > end or await _version_of(writer) >= VERSION:
+                    raise
 
     async def _enter_wal(self, writer: aiosqlite.Connection) -> None:
         """SQLite does not wait for its locks here, so two processes that make the file at the same
@@ -258,3 +278,8 @@ class Database:
                 if writer.in_transaction:
                     await writer.rollback()
         return outcomes
+
+
+async def _version_of(connection: aiosqlite.Connection) -> int:
+    [[version]] = await connection.execute_fetchall("PRAGMA user_version")
+    return int(version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -106,6 +107,24 @@ async def test_a_file_of_version_one_opens_and_is_of_this_version_then(tmp_path:
         pass
     with closing(sqlite3.connect(tmp_path / "new.db")) as database:
         assert names == {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+
+
+async def test_a_process_waits_for_another_that_brings_the_file_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embedded.database.LOCK_SECONDS", 0.1)
+    file = tmp_path / "store.db"
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.executescript(f"PRAGMA journal_mode = WAL; {VERSION_ONE}")
+        other.execute("BEGIN IMMEDIATE")
+        store = EmbeddedStore(file)
+        opening = asyncio.create_task(store.connect())
+        await asyncio.wait([opening], timeout=0.5)
+        assert not opening.done()
+        other.execute("COMMIT")
+        await opening
+        await an_exchange(store, "c1", 1)
+        await store.close()
 
 
 @pytest.fixture

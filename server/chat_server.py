@@ -356,6 +356,7 @@ class ChatServer:
         except OSError as error:
             raise CannotListen.at(host, port, error) from error
         self._stack.push_async_callback(self.budgets.close)
+        self._stack.push_async_callback(self.erasing.close)
         self._stack.push_async_callback(self._tasks.close)
         self._tasks.start(self.budgets.share_forever(), "budgets")
         self._tasks.start(self.health.check_forever(), "health")
@@ -364,7 +365,6 @@ class ChatServer:
         self._tasks.start(self.leases.renew_forever(), "lease renewal")
         self._tasks.start(self.leases.sweep_forever(), "turn sweep")
         self._tasks.start(self.deletion.sweep_forever(), "deletion sweep")
-        self._stack.push_async_callback(self.erasing.close)
         self._tasks.start(self.erasing.sweep_forever(), "erasing sweep")
         self._tasks.start(self.attachments.sweep_forever(), "attachment sweep")
         self._tasks.start(self.upkeep.look_elsewhere_forever(), "feeds of other servers")

@@ -11,6 +11,8 @@ What goes is what was there at the call. Races, and what closes them:
   that is made in the very moment of the call may do either, and goes or stays whole.
 - A document is taken in while an earlier mark is there: its conversation is as old as the document
   says, so that the sweep would take it along. It is refused until the mark is gone.
+- A conversation goes on while they are listed, page by page, and moves up past the page that would
+  have had it: they are listed again, until there is none left that is older than the mark.
 - A message that is being accepted, a turn that is answered: as with every deletion, the tombstone.
 - A conversation that is in a spool (MongoDB has just come back): it can't be deleted yet. The call
   says so, the mark stays, and the sweep deletes it.
@@ -25,7 +27,6 @@ from typing import Any
 
 from memory.errors import NotFound, Unavailable
 from memory.facts import Remembered
-from memory.records import Conversation
 from server.clock import now_ms
 from server.deletion import SWEEP_SECONDS, Deletion
 from server.errors import Away
@@ -67,8 +68,7 @@ class Erasing:
         ``Unavailable``; what was begun is gone on with all the same."""
         erasure = Erasure(user_id, now_ms())
         await self._erasures.begin(erasure)
-        there = await self._listed(user_id, lambda _: True)
-        return await self._carry_out(erasure, there)
+        return await self._carry_out(erasure, list(await self._listed(user_id)))
 
     async def sweep_forever(self) -> None:
         """Go on with what an earlier server, or an absent store, left half done."""
@@ -82,42 +82,42 @@ class Erasing:
             log.debug("Erasing waits for the store.")
 
     async def _go_on_with(self, erasure: Erasure) -> None:
-        def is_older(conversation: Conversation) -> bool:
-            return conversation.created_at <= erasure.at
-
-        left = await self._listed(erasure.user_id, is_older)
         try:
-            await self._carry_out(erasure, left)
+            await self._carry_out(erasure, await self._older(erasure))
         except Away:
             log.info("Some of what is to be erased can't be deleted yet.")
 
     async def close(self) -> None:
         await self._tasks.close()
 
-    async def _listed(self, user_id: str, wanted: Callable[[Conversation], bool]) -> list[str]:
-        found: list[str] = []
+    async def _older(self, erasure: Erasure) -> list[str]:
+        listed = await self._listed(erasure.user_id)
+        return [name for name, created_at in listed.items() if created_at <= erasure.at]
+
+    async def _listed(self, user_id: str) -> dict[str, int]:
+        """When each was made."""
+        found: dict[str, int] = {}
         before: tuple[int, str] | None = None
         while True:
             page = await self._conversations.list(user_id, before=before, limit=LISTED_TOGETHER)
-            found += [conversation.id for conversation in page if wanted(conversation)]
+            found |= {conversation.id: conversation.created_at for conversation in page}
             if len(page) < LISTED_TOGETHER:
                 return found
             before = (page[-1].updated_at, page[-1].id)
 
     async def _carry_out(self, erasure: Erasure, conversation_ids: Sequence[str]) -> int:
-        deleted: list[str] = []
+        left = conversation_ids
+        is_gone: dict[str, bool] = {}
         try:
-            for first in range(0, len(conversation_ids), DELETED_TOGETHER):
-                some = conversation_ids[first : first + DELETED_TOGETHER]
-                outcomes = await asyncio.gather(
-                    *(self._delete(each, erasure.user_id) for each in some)
-                )
-                deleted += [name for name, gone in zip(some, outcomes, strict=True) if gone]
+            while left:
+                is_gone |= await self._delete_all(left, erasure.user_id)
+                left = [each for each in await self._older(erasure) if each not in is_gone]
             await forget_before(self._facts, erasure)
         finally:
+            deleted = [each for each, gone in is_gone.items() if gone]
             if deleted:
                 self._tasks.start(self._tidy(deleted), "erasing")
-        if len(deleted) < len(conversation_ids):
+        if len(deleted) < len(is_gone):
             raise Away("Not all of it can be deleted yet; it will be as soon as that is possible.")
         await self._erasures.done(erasure)
         log.info(
@@ -125,6 +125,15 @@ class Erasing:
             extra={"action": "erased", "user_id": erasure.user_id, "conversations": len(deleted)},
         )
         return len(deleted)
+
+    async def _delete_all(self, conversation_ids: Sequence[str], user_id: str) -> dict[str, bool]:
+        """Of each, whether it is gone."""
+        is_gone: dict[str, bool] = {}
+        for first in range(0, len(conversation_ids), DELETED_TOGETHER):
+            some = conversation_ids[first : first + DELETED_TOGETHER]
+            outcomes = await asyncio.gather(*(self._delete(each, user_id) for each in some))
+            is_gone |= dict(zip(some, outcomes, strict=True))
+        return is_gone
 
     async def _delete(self, conversation_id: str, user_id: str) -> bool:
         """Whether it is gone."""

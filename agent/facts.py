@@ -27,7 +27,7 @@ from agent.streaming import Patience, stream_answer
 from agent.tokens import TokenCounter
 from agent.tracing import NO_TRACES, Traces
 from memory.facts import Fact, Finding, Remembered, Source
-from memory.records import Message, Position, imported_id
+from memory.records import Message, Position, is_imported
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +233,7 @@ def _is_own(message: Message, user_id: str, conversation_id: str) -> bool:
     whoever wrote that."""
     if message.type != "human" or not said_in(message):
         return False
-    return message.id != imported_id(user_id, conversation_id, ((message.seq or 0) + 1) // 2)
+    return not is_imported(message, user_id, conversation_id)
 
 
 def _source(conversation_id: str, message: Message, revision: int) -> Source:

@@ -26,13 +26,13 @@ from agent.prompt import Prompt
 from agent.streaming import Patience, stream_answer
 from agent.tokens import TokenCounter
 from agent.tools.calls import Call
-from agent.tools.guard import Guard
+from agent.tools.guard import REFUSED, Guard
 from agent.tools.running import Outcome, Running
 from agent.tools.tool import Tool
 from agent.tools.uses import IN_DOUBT, Uses
 from agent.tracing import NO_TRACES, Traces
 from agent.wording import OUTPUT_TAG, fence
-from memory.records import ToolUse
+from memory.records import Message, ToolUse, is_imported
 
 log = logging.getLogger(__name__)
 
@@ -288,8 +288,13 @@ class _Answer:
         if not looked_at or not self._has_read_others():
             return
         before = [each for each in self._asking.prompt.given.window if each.type == "human"]
-        asked = [*before, self._asking.request.question][-USER_MESSAGES:]
-        said = [_text(message.content) for message in asked]
+        asked = [*before, self._asking.request.question]
+        said = [_text(each.content) for each in asked if not self._is_imported(each)]
+        if not said:
+            for plan in looked_at:
+                plan.is_not_run(self._uses, REFUSED)
+            return
+        said = said[-USER_MESSAGES:]
         looks = [
             asyncio.ensure_future(self._guard.look(self._asking.model, said, plan.name, plan.given))
             for plan in looked_at
@@ -311,11 +316,21 @@ class _Answer:
 
     def _has_read_others(self) -> bool:
         """Whether the model was given anything that is neither the operator's nor the user's. Its
-        own answers count as others': who has misled it once would do so again by them."""
+        own answers count as others': who has misled it once would do so again by them. So do
+        images, because of what may be written in them, and what came with a document."""
         tokens = self._asking.prompt.given.tokens
-        return any(tokens.get(part) for part in REMEMBERED) or any(
-            isinstance(message, AIMessage | ToolMessage) for message in self._messages
+        return (
+            any(tokens.get(part) for part in REMEMBERED)
+            or self._is_imported(self._asking.request.question)
+            or any(
+                isinstance(message, AIMessage | ToolMessage) or not isinstance(message.content, str)
+                for message in self._messages
+            )
         )
+
+    def _is_imported(self, message: Message) -> bool:
+        request = self._asking.request
+        return is_imported(message, request.user_id, request.conversation_id)
 
     async def _carry_out(self, plans: Sequence[_Plan]) -> AsyncGenerator[AnswerChunk, None]:
         """Run what is to be run, all of it at once; told as it begins and ends."""

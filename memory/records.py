@@ -117,6 +117,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What else LangChain needs to give it back whole: tool_calls, usage_metadata, name …"""
 
 
+def is_imported(message: Message, user_id: str, conversation_id: str) -> bool:
+    """Whether this question came with a document."""
+    place = ((message.seq or 0) + 1) // 2
+    return message.id == imported_id(user_id, conversation_id, place)
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """A rolling summary of a conversation's beginning."""
 

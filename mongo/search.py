@@ -43,6 +43,8 @@ class MongoSearch(Searching):
         pipelines = [_with_word(scope, term, word) for term, word in enumerate(wanted.words)]
         if wanted.pieces:
             pipelines.append(_with_pieces(scope, wanted))
+        if not pipelines:
+            return []
         # All in one round trip.
         first, *others = pipelines
         more = [{"$unionWith": {"coll": "turns", "pipeline": each}} for each in others]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from memory.records import Message, Spot, Turn, current, messages_of
-from stores.words import Wanted, places_of, terms_of
+from stores.words import Wanted, counts_of, places_of
 
 # A turn's place in its conversation.
 Place = tuple[str, int]
@@ -35,6 +35,10 @@ LEAST = 0.1
 
 # Joining two orders by their ranks: the higher, the less the first few matter.
 RANK_OFFSET = 60
+
+# So much of their texts is looked at, in characters: of more, a part of each of the longest. It is
+# work of this process, a second of it at the worst, and texts may be as long as a packet.
+MOST_CHARS = 1_000_000
 
 # Of the order by meaning, which never ends, so many count as found by it.
 MEANT = 20
@@ -92,15 +96,18 @@ def ranked(
     ``least`` is the share of the best one's worth by words under which they are worth nothing.
     """
     texts = [
-        (conversation_id, message, terms_of(_text(message)))
+        (conversation_id, message)
         for conversation_id, messages in _conversations(turns)
         for message in messages
     ]
     rarity: dict[str, float] = {}
     for index, term in enumerate(wanted.terms):
         rarity[term] = max(rarity.get(term, 0.0), _rarity(counts.get(index, 0), total))
-    average = sum(len(terms) for _, _, terms in texts) / len(texts) if texts else 1
-    own = [_worth(terms, rarity, average or 1) for _, _, terms in texts]
+    asked = frozenset(rarity)
+    parts = _looked_at([_text(message) for _, message in texts], asked)
+    counted = [counts_of(part, asked) for _, part in parts]
+    average = sum(length for _, length in counted) / len(texts) if texts else 1
+    own = [_worth(has, length, rarity, average or 1) for has, length in counted]
     worth = [own[i] + _by_neighbours(texts, own, i) for i in range(len(texts))]
     bound = least * max(worth, default=0.0)
     by_words = sorted(
@@ -112,7 +119,7 @@ def ranked(
     for rank, i in enumerate(by_words):
         joined[i] += 1 / (RANK_OFFSET + 1 + rank)
     found = {i for i, value in enumerate(own) if value > 0}
-    for i, (conversation_id, message, _) in enumerate(texts):
+    for i, (conversation_id, message) in enumerate(texts):
         meaning = meant.get((conversation_id, message.seq or 0))
         if meaning is not None:
             joined[i] += 1 / (RANK_OFFSET + 1 + meaning)
@@ -121,25 +128,59 @@ def ranked(
     order = sorted(joined, key=lambda i: (-joined[i], -texts[i][1].created_at))
     latest: dict[tuple[str, str, str], int] = {}
     for i in order:
-        conversation_id, message, _ = texts[i]
+        conversation_id, message = texts[i]
         said = (conversation_id, message.type, _text(message))
         latest[said] = max(latest.get(said, i), i)
-    asked = frozenset(rarity)
     return [
-        Ranked(texts[i][1], conversation_id, i in found, thickest(text, asked))
+        Ranked(texts[i][1], conversation_id, i in found, _at(parts[i], asked))
         for (conversation_id, _, text), i in latest.items()
         if text
     ]
 
 
+def _looked_at(texts: Sequence[str], wanted: frozenset[str]) -> list[tuple[int, str]]:
+    """Of each text the part that is looked at, behind where it begins: mostly all of it."""
+    share = _share(sorted(map(len, texts)))
+    return [(0, text) if len(text) <= share else _part(text, wanted, share) for text in texts]
+
+
+def _share(sizes: Sequence[int]) -> int:
+    """What each may have of ``MOST_CHARS``; what the short ones leave is the long ones'."""
+    left = MOST_CHARS
+    for i, size in enumerate(sizes):
+        if size > (share := left // (len(sizes) - i)):
+            return share
+        left -= size
+    return MOST_CHARS
+
+
+def _part(text: str, wanted: frozenset[str], size: int) -> tuple[int, str]:
+    """From a little before the first of the wanted terms, as near as a quick look tells."""
+    small = text.lower()
+    found = [at for term in wanted if (at := small.find(term[:-1] or term)) >= 0]
+    begin = max(0, min(min(found, default=0) - size // 4, len(text) - size))
+    return begin, text[begin : begin + size]
+
+
+def _at(part: tuple[int, str], wanted: frozenset[str]) -> int:
+    begin, text = part
+    return begin + thickest(text, wanted)
+
+
 def thickest(text: str, wanted: frozenset[str], width: int = 160) -> int:
     """Where the ``width`` characters begin that have most of the wanted terms."""
     places = places_of(text, wanted)
-    best, at = 0, 0
-    for i, (start, _) in enumerate(places):
-        here = {term for offset, term in places[i : i + width] if offset < start + width}
+    here: Counter[str] = Counter()
+    best = at = end = 0
+    for start, term in places:
+        while end < len(places) and places[end][0] < start + width:
+            here[places[end][1]] += 1
+            end += 1
         if len(here) > best:
             best, at = len(here), start
+        here[term] -= 1
+        if not here[term]:
+            del here[term]
     return at
 
 
@@ -159,18 +200,17 @@ def _rarity(count: int, total: int) -> float:
     return math.log(1 + (max(total - count, 0) + 0.5) / (count + 0.5))
 
 
-def _worth(terms: list[str], rarity: Mapping[str, float], average: float) -> float:
-    counts = Counter(term for term in terms if term in rarity)
+def _worth(
+    counts: Mapping[str, int], terms: int, rarity: Mapping[str, float], average: float
+) -> float:
     if not counts:
         return 0.0
-    length = K1 * (1 - B + B * len(terms) / average)
+    length = K1 * (1 - B + B * terms / average)
     return sum(rarity[term] * n * (K1 + 1) / (n + length) for term, n in counts.items())
 
 
-def _by_neighbours(
-    texts: Sequence[tuple[str, Message, list[str]]], own: Sequence[float], i: int
-) -> float:
-    conversation_id, message, _ = texts[i]
+def _by_neighbours(texts: Sequence[tuple[str, Message]], own: Sequence[float], i: int) -> float:
+    conversation_id, message = texts[i]
     value = 0.0
     for distance, share in NEIGHBOURS:
         for j in (i - distance, i + distance):

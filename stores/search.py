@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from memory.errors import Unavailable
+from memory.locks import KeyedLocks
 from memory.records import Conversation, Hit, Spot, Turn
 from stores.ranking import LEAST, Match, Place, Ranked, cores, ranked
 from stores.words import Wanted, wanted_in
@@ -108,6 +109,7 @@ class Searching:
 
     def __init__(self, source: SearchSource) -> None:
         self._source = source
+        self._of_users = KeyedLocks()
 
     async def search(
         self,
@@ -123,7 +125,8 @@ class Searching:
         if not wanted and not near:
             return []
         try:
-            async with asyncio.timeout(SEARCH_SECONDS):
+            # One of a user at a time: each may read megabytes, and think about them.
+            async with asyncio.timeout(SEARCH_SECONDS), self._of_users.holding(user_id):
                 best, conversations = await self._found(
                     user_id, wanted, conversation_id, near, LEAST if beside else 0.0
                 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from functools import lru_cache
 
 import msgspec
@@ -89,11 +90,26 @@ def terms_of(text: str) -> list[str]:
     return terms
 
 
+def counts_of(text: str, wanted: frozenset[str]) -> tuple[Counter[str], int]:
+    """How often the ``wanted`` terms stand in a text, and how many terms it has."""
+    text = plain(text)
+    if not text.isascii():
+        terms = terms_of(text)
+        return Counter(term for term in terms if term in wanted), len(terms)
+    words = _WORD.findall(text)
+    initials = _initials(wanted)
+    likely = (stem(word) for word in words if word[0] in initials)
+    return Counter(term for term in likely if term in wanted), len(words)
+
+
 def places_of(text: str, wanted: frozenset[str]) -> list[tuple[int, str]]:
     """Where in ``text`` the ``wanted`` terms stand: offsets with the term, ascending."""
     # Accents come off letter by letter here, so that the offsets are the text's own.
     found = []
+    initials = _initials(wanted)
     for match in _WORD.finditer(text):
+        if match[0].isascii() and match[0][0].lower() not in initials:
+            continue
         word = plain(match[0])
         if stem(word) in wanted:
             found.append((match.start(), stem(word)))
@@ -104,6 +120,11 @@ def places_of(text: str, wanted: frozenset[str]) -> list[tuple[int, str]]:
                     offset = at if len(piece) > 1 else at - len(_pairs(run[0]))
                     found.append((match.start() + run.start() + offset, piece))
     return sorted(found)
+
+
+def _initials(wanted: frozenset[str]) -> set[str]:
+    """A word's stem begins as the word does."""
+    return {term[0] for term in wanted}
 
 
 def plain(text: str) -> str:

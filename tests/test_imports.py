@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "memory": ("memory", "redislink"),
     "redislink": ("redislink",),
     "spool": ("spool", "embedded", "stores", "redislink", "memory.locks", *RECORDS),
-    "stores": ("stores", *RECORDS),
+    "stores": ("stores", "memory.locks", *RECORDS),
     "mongo": ("mongo", "stores", *RECORDS),
     "embedded": ("embedded", "stores", *RECORDS),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from embedded.store import EmbeddedStore
 from memory.records import Hit, Spot
 from stores.contract import Store
+from stores.search import Searching
 from tests.stores.conftest import connected
 from tests.stores.samples import (
     USER,
@@ -206,6 +208,39 @@ async def test_what_is_near_by_meaning_is_found_without_its_words(store: Store) 
     assert {hit.message.content for hit in hits} == {"I have a dog", "The pet food is empty"}
     assert await found(store, "hound", near=near) == ["I have a dog"]
     assert await found(store, "hound", near=[Spot("nobody's", 1)]) == []
+
+
+async def test_what_has_no_word_is_looked_for_by_meaning_alone(store: Store) -> None:
+    conversation_id = await a_conversation(store)
+    await said(store, conversation_id, "I adopted a puppy.", "Lovely!")
+    near = [Spot(conversation_id=conversation_id, seq=1)]
+    assert await found(store, "🐶 ?!", near=near) == ["I adopted a puppy."]
+
+
+async def test_a_user_has_one_search_at_a_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation_id = await a_conversation(store)
+    await said(store, conversation_id, "Where is the lighthouse?")
+    at_once: list[int] = []
+    under_way = 0
+    searching = store.search
+    assert isinstance(searching, Searching)
+    found_by = searching._found
+
+    async def counted(*given: object) -> object:
+        nonlocal under_way
+        under_way += 1
+        at_once.append(under_way)
+        try:
+            return await found_by(*given)  # type: ignore[arg-type]
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(searching, "_found", counted)
+    results = await asyncio.gather(*(found(store, "lighthouse") for _ in range(5)))
+    assert results == [["Where is the lighthouse?"]] * 5
+    assert at_once == [1] * 5
 
 
 async def test_vectors_go_with_their_turn(store: Store) -> None:

@@ -200,7 +200,9 @@ async def make_agent(
         facts_token_budget=settings.user_memory_tokens,
         tools=tools,
         tool_max_rounds=settings.tool_max_rounds,
-        finder=finder if settings.recall else None,
+        finder=finder,
+        recall=settings.recall,
+        search=settings.search_tools,
         traces=traces,
     )
 

@@ -5,34 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
 from types import MappingProxyType
 
-from langchain_core.language_models import BaseChatModel
-
 from agent.answering import AnswerChunk, AnswerRequest, Untitled
-from agent.choosing import Choosing
-from agent.errors import AnswerFailed
+from agent.choosing import Choosing, Chosen
+from agent.errors import AnswerFailed, ProviderRejected
 from agent.facts import FactKeeper, PersonMemory
-from agent.images import AttachmentSource, read_images
+from agent.images import AttachmentSource
 from agent.loop import Asking, Loop
+from agent.material import Material
 from agent.memory_port import ConversationMemory
 from agent.models import Model
 from agent.own.agent import OwnAgent
-from agent.prompt import build_prompt
 from agent.recall import Finder, Recall
-from agent.streaming import Patience, stream_answer, takes_tools
+from agent.streaming import Patience
 from agent.summary import Summariser
 from agent.threads import DaemonThreads
 from agent.titles import Titles
 from agent.tokens import TokenCounter
 from agent.tools.builtin import search_tools
+from agent.tools.offering import NOTHING, Offer, Offering
 from agent.tools.running import Running
 from agent.tools.tool import Tool
 from agent.tracing import NO_TRACES, Traces
-from agent.wording import TOOLS_PREAMBLE
-from memory.errors import RememberingError, Unavailable
-from memory.facts import Fact
 from memory.records import Position, Transcript
 
 # Conversations whose summary is due once their answer has ended; more than can run at a time.
@@ -65,6 +60,8 @@ class ChatAgent:
         tools: Sequence[Tool] = (),
         tool_max_rounds: int = 8,
         finder: Finder | None = None,
+        recall: bool = True,
+        search: bool = False,
         retry_within: float = Patience().retry_within,
         own: OwnAgent | None = None,
         traces: Traces = NO_TRACES,
@@ -80,14 +77,15 @@ class ChatAgent:
         ``titles``: whether to make them; the offline demo model makes none. ``tools`` are offered
         to models that take any, in up to ``tool_max_rounds`` rounds an answer.
 
-        ``finder`` is asked for what a long conversation's prompt leaves out; None: nobody is.
+        ``finder`` finds what was said before; None: nothing is looked for. With ``recall`` it is
+        asked for what a long conversation's prompt leaves out, with ``search`` models that take
+        tools are offered to ask it themselves.
 
         Takes over ``model`` and ``own``: ``close`` closes them. Where there is one of the
         operator's ``own``, it answers, and ``model`` does what is done in the background; the demo
         model then does nothing.
         """
         self._memory = memory
-        self._attachments = attachments
         self._model = model
         self._own = own
         self._budget = context_token_budget or sys.maxsize
@@ -104,17 +102,19 @@ class ChatAgent:
             traces=traces,
         )
         self._traces = traces
-        self._tools = tools
-        if tools and finder is not None:
-            taken = {tool.name for tool in tools}
-            self._tools = [*tools, *(t for t in search_tools(finder) if t.name not in taken)]
+        self._offering = Offering(tools, search_tools(finder) if finder and search else ())
         self._running = Running(DaemonThreads(TOOL_THREADS), traces)
         self._loop = Loop(self._running, self._patience, max_rounds=tool_max_rounds, traces=traces)
+        self._material = Material(
+            budget=self._budget,
+            attachments=attachments,
+            person=person,
+            facts_budget=facts_token_budget,
+            recall=Recall(finder) if finder is not None and recall else None,
+        )
         self._titles: Titles | None = None
         if titles and not model.is_demo:
             self._titles = Titles(model.chat, patience=self._patience, traces=traces)
-        self._person = person
-        self._facts_budget = facts_token_budget
         self._facts: FactKeeper | None = None
         if person is not None and not (own is not None and model.is_demo):
             self._facts = FactKeeper(
@@ -126,7 +126,6 @@ class ChatAgent:
                 patience=self._patience,
                 traces=traces,
             )
-        self._recall = Recall(finder) if finder is not None else None
         self._due: dict[str, Position] = {}
         self._state = "not asked yet"
 
@@ -142,69 +141,49 @@ class ChatAgent:
         transcript = await self._memory.read(request.conversation_id, at_least=request.position)
         self._note_if_due(request.conversation_id, transcript)
         chosen = self._choosing.choose(request)
-        images = await read_images(
-            self._attachments, request.conversation_id, transcript, request.question
-        )
-        facts = await self._known(request)
-        tools = () if self._own is not None else self._offered(chosen.chat)
-        build = partial(
-            build_prompt,
-            transcript,
-            request.question,
-            system_prompt=_with_tools(chosen.system_prompt) if tools else chosen.system_prompt,
-            budget=self._budget - self._kept_for(tools),
-            counter=chosen.counter,
-            images=images,
-            facts=facts or (),
-            facts_budget=self._facts_budget,
-        )
-        prompt = build()
-        unavailable: list[str] = []
-        if self._recall is not None and not prompt.given.is_whole:
-            # What is left out may be what is asked about.
-            try:
-                recalled = await self._recall.of(
-                    request.user_id, request.conversation_id, request.question, prompt.given.window
-                )
-            except Unavailable:
-                unavailable.append("recall: unavailable")
-            else:
-                prompt = build(recalled=recalled)
-        if facts is None:
-            unavailable.append("facts: unavailable")
-        prompt.given.left_out += unavailable
-        prompt.given.budget = self._budget
-        span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
-        span.end()
-        is_plain = self._own is None and not tools and not request.tools
-        if self._own is not None:
-            answer = self._own.answer(request, prompt, chosen.model)
-        elif not is_plain:
-            yield AnswerChunk(context=prompt.given.record(chosen.model))
-            answer = self._loop.answer(
-                Asking(
-                    request=request,
-                    model=chosen.chat,
-                    counter=chosen.counter,
-                    prompt=prompt,
-                    model_name=chosen.model,
-                    tools=tools,
-                    budget=self._budget,
-                )
-            )
-        else:
-            yield AnswerChunk(context=prompt.given.record(chosen.model))
-            answer = stream_answer(chosen.chat, prompt.messages, self._patience, self._traces)
+        offer = NOTHING if self._own is not None else self._offering.to(chosen.chat)
         try:
-            async with aclosing(answer) as chunks:
-                async for chunk in chunks:
-                    if chunk.usage is not None and is_plain:
-                        chosen.counter.learn(prompt.messages, chunk.usage.get("input_tokens", 0))
-                    yield chunk
+            said = False
+            try:
+                async with aclosing(self._asked(request, transcript, chosen, offer)) as chunks:
+                    async for chunk in chunks:
+                        said = said or chunk.context is None
+                        yield chunk
+            except ProviderRejected as rejected:
+                if said or not offer.is_optional or not rejected.is_about_the_request:
+                    raise
+                async with aclosing(self._asked(request, transcript, chosen, NOTHING)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+                self._offering.refused_by(chosen.chat)
         except AnswerFailed as failed:
             self._state = f"the last answer failed: {failed}"
             raise
         self._state = "ok"
+
+    async def _asked(
+        self, request: AnswerRequest, transcript: Transcript, chosen: Chosen, offer: Offer
+    ) -> AsyncGenerator[AnswerChunk, None]:
+        prompt = await self._material.prompt(request, transcript, chosen, offer)
+        span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
+        span.end()
+        if self._own is not None:
+            answer = self._own.answer(request, prompt, chosen.model)
+        else:
+            yield AnswerChunk(context=prompt.given.record(chosen.model))
+            asking = Asking(
+                request=request,
+                model=chosen.chat,
+                counter=chosen.counter,
+                prompt=prompt,
+                model_name=chosen.model,
+                tools=offer.tools,
+                budget=self._budget,
+            )
+            answer = self._loop.answer(asking)
+        async with aclosing(answer) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     def turn_ended(self, conversation_id: str, user_id: str) -> None:
         at_least = self._due.pop(conversation_id, None)
@@ -227,35 +206,9 @@ class ChatAgent:
         await self._running.close()
         await self._model.close()
 
-    async def _known(self, request: AnswerRequest) -> list[Fact] | None:
-        """What is remembered of the user; None where that can't be had: the answer does without."""
-        if self._person is None:
-            return []
-        try:
-            return await self._person.known(
-                request.user_id, request.conversation_id, request.position.revision
-            )
-        except RememberingError:
-            return None
-
-    def _offered(self, chat: BaseChatModel) -> Sequence[Tool]:
-        """What this model may use for an answer. Where the operator has tools, and so a model that
-        takes any, it may search as well."""
-        return self._tools if self._tools and takes_tools(chat) else ()
-
-    def _kept_for(self, tools: Sequence[Tool]) -> int:
-        """Tokens that the window leaves to the tools: to tell of them, and for what they give."""
-        if not tools:
-            return 0
-        return min(sum(tool.tokens for tool in tools) + self._budget // 4, self._budget // 2)
-
     def _note_if_due(self, conversation_id: str, transcript: Transcript) -> None:
         """Judged from what the answer read anyway, so that most turns' end costs nothing."""
         if self._summariser.is_due(transcript.position.answers + 1, transcript.summary):
             if len(self._due) >= MAX_DUE:
                 self._due.pop(next(iter(self._due)))
             self._due[conversation_id] = transcript.position
-
-
-def _with_tools(system_prompt: str) -> str:
-    return f"{system_prompt}\n\n{TOOLS_PREAMBLE}" if system_prompt else TOOLS_PREAMBLE

@@ -29,6 +29,8 @@ class ProviderRejected(AnswerFailed):
 
     code = "invalid"
     retryable = False
+    is_about_the_request = False
+    """Whether another request might have been taken: neither key nor address is wrong."""
 
 
 class ProviderBusy(AnswerFailed):

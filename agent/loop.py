@@ -83,7 +83,7 @@ class Loop:
         async with aclosing(one.take_over()) as chunks:
             async for chunk in chunks:
                 yield chunk
-        rounds = 0
+        rounds, has_used = 0, False
         while True:
             rounds += 1
             tools = [tool.shape for tool in asking.tools] if rounds <= self._max_rounds else []
@@ -107,11 +107,13 @@ class Loop:
             asking.prompt.given.rounds = rounds
             if not calls:
                 break
+            has_used = True
             async with aclosing(one.round(said, calls)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             yield one.context()
-        yield one.context()
+        if has_used:
+            yield one.context()
 
 
 class _Plan:

@@ -68,7 +68,9 @@ def _meaning(error: Exception, *, text_came: bool) -> AnswerFailed:
         if status == 429:
             return _rate_limited(error)
         if status is not None and status < 500 and status not in _PASSING:
-            return ProviderRejected()
+            rejected = ProviderRejected()
+            rejected.is_about_the_request = status not in _SETTINGS or status == 404
+            return rejected
         return ProviderCut() if text_came else ProviderUnavailable()
     if isinstance(error, TimeoutError):
         return ProviderSilent()

@@ -157,6 +157,7 @@ class Settings(BaseSettings):
     tool_max_rounds: int = _whole(8, 1, 100)
     titles: bool = Field(True, description="true or false")
     recall: bool = Field(True, description="true or false")
+    search_tools: bool = Field(True, description="true or false")
     embedding_model: str | None = Field(None, description="a model's name")
     embedding_base_url: str | None = Field(
         None, repr=False, description="http:// or https://, such as http://localhost:11434/v1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -55,7 +56,10 @@ class TransferCalls:
 
     async def take(self, connection: Connection, arguments: tuple[Any, ...]) -> Reply:
         call = protocol.parse(protocol.ImportConversation, arguments)
-        part = parse_part(call.document, max_chars=self._max_message_chars, now=now_ms())
+        # Of 20,000 messages in one packet each takes its time: meanwhile others are answered.
+        part = await asyncio.to_thread(
+            parse_part, call.document, max_chars=self._max_message_chars, now=now_ms()
+        )
         await self._pay(connection.user_id)
         async with connection.order.holding(call.conversation_id):
             conversation, created = await self._importing.take(

@@ -15,6 +15,7 @@ Races, and what closes them:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -72,7 +73,7 @@ class Importing:
             choice=self._offered(head.choice),
         )
         async with self._feeds.announcing.holding(conversation_id):
-            turns = turns_of(part, conversation_id, user_id, answers)
+            turns = await asyncio.to_thread(turns_of, part, conversation_id, user_id, answers)
             if turns:
                 try:
                     await self._turns.bring(turns, at=_last_active(turns, part))

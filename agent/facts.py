@@ -223,7 +223,8 @@ class FactKeeper:
                 return False
             if now_at.revision != position.revision:
                 return True
-            if known.progress.get(conversation_id) != was_read:
+            # Where there is no record any more, a deletion would find none to change.
+            if not known.stamp or known.progress.get(conversation_id) != was_read:
                 return True
         return False
 

@@ -20,6 +20,7 @@ import openai
 from langchain_core.embeddings import Embeddings
 
 from agent.background import Background
+from agent.errors import ProviderUnavailable
 from memory.errors import RememberingError
 from memory.records import Answer, Question, Spot, Turn
 
@@ -117,19 +118,34 @@ class EmbeddedMeaning:
     async def near(self, user_id: str, query: str, conversation_id: str | None) -> list[Spot]:
         if time.monotonic() < self._not_before:
             return []
+        asked, known = await asyncio.gather(self._vector_of(query), self._in_time(user_id))
+        if asked is None or known is None:
+            return []
+        return await asyncio.to_thread(known.nearest, asked, conversation_id)
+
+    async def _vector_of(self, query: str) -> list[float] | None:
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                asked, known = await asyncio.gather(
-                    self._embeddings.aembed_query(query[-MOST_CHARS:]), self._of(user_id)
-                )
-            return await asyncio.to_thread(known.nearest, asked, conversation_id)
-        except (TimeoutError, openai.OpenAIError, RememberingError, ValueError) as error:
+                return await self._embeddings.aembed_query(query[-MOST_CHARS:])
+        except (TimeoutError, openai.OpenAIError, ValueError) as error:
             self._not_before = time.monotonic() + PAUSE_SECONDS
             log.warning(
                 "Nothing is found by meaning for a while, only by words.",
                 extra={"action": "search", "error": type(error).__name__},
             )
-            return []
+            return None
+
+    async def _in_time(self, user_id: str) -> _Known | None:
+        """None where it takes too long to read: that is this user's affair alone."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._of(user_id)
+        except (TimeoutError, RememberingError) as error:
+            log.warning(
+                "A user's vectors could not be read: theirs is found by words alone.",
+                extra={"action": "search", "error": type(error).__name__},
+            )
+            return None
 
     def turn_ended(self, conversation_id: str, user_id: str) -> None:
         async def work() -> None:
@@ -192,11 +208,7 @@ class EmbeddedMeaning:
             async with asyncio.timeout(MAKE_SECONDS):
                 made = await self._embeddings.aembed_documents(asked)
         except (TimeoutError, openai.OpenAIError) as error:
-            log.warning(
-                "Vectors could not be made; they are made later.",
-                extra={"action": "vectors", "error": type(error).__name__},
-            )
-            raise
+            raise ProviderUnavailable from error
         vectors = {text: packed(vector) for text, vector in zip(asked, made, strict=True)}
         for turn in turns:
             question, answer = _texts(turn)

@@ -326,6 +326,23 @@ async def test_of_a_user_who_is_deleted_while_being_read_nothing_is_kept(
     assert await store.facts.of(USER) == Remembered()
 
 
+async def test_where_there_is_no_record_any_more_it_is_read_again(
+    keeper: FactKeeper, store: EmbeddedStore, provider: Provider
+) -> None:
+    """Kept without one, nothing would show a deletion that comes in between."""
+    gate = asyncio.Event()
+    provider.respond = saying(TEA, gate=gate, gate_after=0)
+    here = await a_conversation(store)
+    await said(store, here, "I like tea")
+    keeper.start(here, USER)
+    await wait_until(lambda: provider.facts, "it is read")
+    await store.facts.forget(USER)
+    gate.set()
+    await quiet(keeper)
+    assert len(provider.facts) == 2
+    assert await texts(store) == ["Likes tea"]
+
+
 async def test_what_is_edited_while_it_is_read_is_read_again(
     keeper: FactKeeper, store: EmbeddedStore, provider: Provider
 ) -> None:

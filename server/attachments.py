@@ -124,22 +124,25 @@ class Attachments:
     async def sweep(self) -> None:
         before = now_ms() - UNCLAIMED_MS
         try:
-            found = await self._store.unclaimed(before=before, limit=SWEEP_LIMIT)
-            if not found:
-                return
-            claimed = [each.id for each in found if await self._is_referred_to(each)]
-            if claimed:
-                await self._store.claim(claimed)
-            left = {each.id for each in found} - {*claimed}
-            removed = await self._store.remove_unclaimed(left, before=before) if left else 0
+            while await self._sweep_some(before) == SWEEP_LIMIT:
+                pass
         except Unavailable:
             log.debug("Sweeping attachments waits for the store.")
-            return
+
+    async def _sweep_some(self, before: int) -> int:
+        """How many there were to look at."""
+        found = await self._store.unclaimed(before=before, limit=SWEEP_LIMIT)
+        claimed = [each.id for each in found if await self._is_referred_to(each)]
+        if claimed:
+            await self._store.claim(claimed)
+        left = {each.id for each in found} - {*claimed}
+        removed = await self._store.remove_unclaimed(left, before=before) if left else 0
         if removed:
             log.info(
                 "Attachments without a message were removed.",
                 extra={"action": "attachments_swept", "attachments": removed},
             )
+        return len(found)
 
     async def _is_referred_to(self, unclaimed: Unclaimed) -> bool:
         origin = unclaimed.origin

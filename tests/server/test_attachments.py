@@ -77,6 +77,17 @@ async def test_what_a_dead_server_left_is_swept_by_age(
     assert await is_there(store, conversation_id, young)
 
 
+async def test_however_much_is_left_is_swept_at_once(
+    store: EmbeddedStore, attachments: Attachments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.attachments.SWEEP_LIMIT", 2)
+    conversation_id = await a_conversation(store)
+    for n in range(5):
+        await put(store, attachments, conversation_id, f"left-{n}", now_ms() - LONG_AGO)
+    await attachments.sweep()
+    assert await store.attachments.unclaimed(before=now_ms(), limit=10) == []
+
+
 async def test_what_a_turn_refers_to_is_looked_at_once_and_stays(
     store: EmbeddedStore, attachments: Attachments
 ) -> None:

@@ -37,10 +37,10 @@ from stores.rules import (
 )
 
 LEASE_OVER: Document = {"$expr": {"$lte": ["$lease_until", "$$NOW"]}}
+LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
+
 # Of what is brought so many turns at a time, so that other writes get their turn in between.
 BROUGHT_TOGETHER = 50
-
-LONG_OVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MongoTurns(TurnReads):

@@ -47,6 +47,9 @@ HIDDEN = (
 # RFC 7518 asks of an HS256 key as many bytes as its hash has; shorter ones can be guessed offline.
 STRONG_SECRET_BYTES = 32
 
+NAMED = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+"""Something of the operator's own code, as module:attribute."""
+
 SYSTEM_PROMPT = (
     "You are a helpful assistant. Answer in the language of the question, and say so when you "
     "don't know something."
@@ -150,7 +153,7 @@ class Settings(BaseSettings):
     openai_model: str = Field("gpt-4.1-mini", description="a model's name")
     tools: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        pattern=NAMED,
         description="module:list, such as myproject.tools:tools",
     )
     tool_timeout_seconds: float = _number(30, 0.1, 3_600)
@@ -172,7 +175,7 @@ class Settings(BaseSettings):
     )
     agent: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        pattern=NAMED,
         description="module:attribute, such as myproject.agent:graph",
     )
 
@@ -187,7 +190,7 @@ class Settings(BaseSettings):
     )
     auth_check: str | None = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        pattern=NAMED,
         description="module:function, such as myproject.auth:check",
     )
     auth_jwt_audience: str | None = Field(None, description="some text")

@@ -14,9 +14,7 @@ import orjson
 
 from memory.facts import Fact
 from memory.records import Attachment, Conversation, Feedback, Message, ToolUse, Turn, TurnStatus
-from stores.usage import Budget, Used
-
-DAY_MS = 24 * 3600 * 1000
+from stores.usage import DAY_MS, Budget, Used
 
 MAX_TOOL_CHARS = 4_000
 """Of a tool's output, and of its input, on the feed. The model is told more, and so is the turn."""

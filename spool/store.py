@@ -23,7 +23,6 @@ from spool.orphans import Orphans
 from spool.permanent import Permanent
 from spool.turns import RETURN_SECONDS, SpooledTurns
 from stores.contract import Drained
-from stores.search import SearchStore
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +59,13 @@ class SpooledStore:
         self._lodgings = Lodgings(permanent, self._file, self._cards, self._leases)
         self.conversations = SpooledConversations(self._lodgings)
         self.turns = SpooledTurns(self._lodgings)
-        # Nothing of these is spooled: while the permanent store is away it says so itself.
+        # Nothing of these is spooled: while the permanent store is away it says so itself. And what
+        # is only in the spool is not found, or counted, yet.
         self.attachments = permanent.attachments
         self.facts = permanent.facts
         self.erasures = permanent.erasures
         self.usage = permanent.usage
+        self.search = permanent.search
         self._drain = Drain(
             self._file,
             permanent,
@@ -83,11 +84,6 @@ class SpooledStore:
     def look_in(self, hot: Hot) -> None:
         """``hot`` gives what memory has of a conversation, without asking this store."""
         self._lodgings.hot = hot
-
-    @property
-    def search(self) -> SearchStore:
-        """What is only in the spool is not found yet."""
-        return self._permanent.search
 
     @property
     def away(self) -> bool:

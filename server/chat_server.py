@@ -179,6 +179,7 @@ class ChatServer:
             max_running=limits.running_turns,
             max_attempts=limits.turn_attempts,
             ended=self.budgets.ended,
+            untold=self.budgets.untold,
             first_answered=titling.first_answered,
             answered=lambda turn: finder.turn_ended(turn.conversation_id, turn.user_id),
             traces=traces,

@@ -66,6 +66,10 @@ class Memory(Protocol):
     ) -> None: ...
 
 
+def _none(turn: Turn, tokens: int) -> None:
+    """Nobody asks."""
+
+
 def _nothing(turn: Turn) -> None:
     """Of an answer nothing follows."""
 
@@ -88,18 +92,21 @@ class Answering:
         max_attempts: int,
         max_waiting_per_user: int = 0,
         ended: Callable[[Turn], None] = _nothing,
+        untold: Callable[[Turn, int], None] = _none,
         first_answered: Callable[[Turn], None] = _nothing,
         answered: Callable[[Turn], None] = _nothing,
         traces: Traces | None = None,
     ) -> None:
-        """``ended`` is called with each turn that ended here, once that is kept; ``answered`` with
-        each that has an answer, once it is concluded, and ``first_answered`` with a conversation's
+        """``ended`` is called with each turn that ended here, once that is kept; ``untold`` with
+        the tokens that a turn used without a word of it in what is kept; ``answered`` with each
+        that has an answer, once it is concluded, and ``first_answered`` with a conversation's
         first such turn. None of them may wait."""
         self.owner = owner
         self.lease_ms = lease_ms
         self.draining = False
         self.counts = TurnCounts()
         self._ended = ended
+        self._untold = untold
         self._first_answered = first_answered
         self._answered = answered
         self._traces = traces or Traces()
@@ -238,6 +245,8 @@ class Answering:
                 del self._runs[run.turn.id]
             run.ended.set()
         span.note({"mnemosio.outcome": ended.status if ended is not None else "lost"})
+        if untold := run.untold(ended):
+            self._untold(run.turn, untold)
         if ended is not None:
             if ended.error is not None:
                 span.failed(ended.error.code)

@@ -5,6 +5,10 @@ send something, and kept in mind for a few seconds. What ends here raises it mea
 sum is too long to add up: each server notes what ended with it, and learns by that what ended with
 the others. A limit of 0 costs nothing.
 
+What was broken off (stopped, deleted while it was answered) is in no sum, since its provider told
+nothing: it is estimated, and added to all users' sum, and here, by this server alone and until its
+end, to its user's. Otherwise whoever stops each answer shortly before its end would pay nothing.
+
 So a budget is overshot by what is being answered when it is reached (what an answer will cost
 nobody knows), and by what ended on other servers within ``FRESH_SECONDS``. While the store is away
 the last sum that is known counts, with what ends here.
@@ -52,6 +56,8 @@ class Budgets:
         self._server = server
         self._users: OrderedDict[str, Sum] = OrderedDict()
         self._reading = KeyedLocks()
+        self._untold: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        """By user: the day, and how many tokens."""
         self._spent_here: Counter[int] = Counter()
         self._spent_elsewhere: dict[int, int] = {}
         # Named from the start: of what appears with its first case no rate shows that case.
@@ -83,6 +89,21 @@ class Budgets:
         if known is not None and known.day == day:
             known.used += tokens
 
+    def untold(self, turn: Turn, tokens: int) -> None:
+        """So many were used for a turn, and what is kept of it does not say so."""
+        day = day_of(turn.created_at)
+        if self._together:
+            self._spent_here[day] += tokens
+        if self._per_user:
+            self._untold[turn.user_id] = (day, self._untold_of(turn.user_id, day) + tokens)
+            self._untold.move_to_end(turn.user_id)
+            if len(self._untold) > MAX_KEPT:
+                self._untold.popitem(last=False)
+
+    def _untold_of(self, user_id: str, day: int) -> int:
+        of_day, tokens = self._untold.get(user_id, (day, 0))
+        return tokens if of_day == day else 0
+
     async def of_user(self, user_id: str) -> Budget | None:
         """None where users have no budgets of their own."""
         if not self._per_user:
@@ -100,13 +121,10 @@ class Budgets:
 
     async def _used_by(self, user_id: str) -> int:
         known = self._fresh(user_id)
-        if known is not None:
-            return known.used
-        async with self._reading.holding(user_id):
-            known = self._fresh(user_id)
-            if known is None:
-                known = await self._read(user_id)
-            return known.used
+        if known is None:
+            async with self._reading.holding(user_id):
+                known = self._fresh(user_id) or await self._read(user_id)
+        return known.used + self._untold_of(user_id, known.day)
 
     def _fresh(self, user_id: str) -> Sum | None:
         known = self._users.get(user_id)

@@ -34,10 +34,13 @@ from server.feed.feeds import SAID_EVERY, SAID_EVERY_CHARS, Feeds
 from server.turns.counts import TurnCounts
 from server.turns.frames import Frames, Pace
 from stores.contract import TurnStore
+from stores.usage import used_by
 
 log = logging.getLogger(__name__)
 
 # A finished answer waits for an absent store: between tries this many seconds, doubling.
+CHARS_OF_A_TOKEN = 4
+
 FIRST_RETRY_SECONDS = 0.2
 LONGEST_RETRY_SECONDS = 2.0
 
@@ -101,6 +104,16 @@ class Run:
     def stop(self) -> None:
         """End the provider's stream, and keep what was streamed."""
         self._end("stopped")
+
+    def untold(self, ended: Turn | None) -> int:
+        """Tokens that were used, and that no answer which is kept tells of. What a provider would
+        have told at the end of an answer that was broken off is estimated: the prompt was sent."""
+        told = used_by(ended.answer.usage if ended and ended.answer else None).total_tokens
+        used = used_by(self._usage).total_tokens
+        if self._ending is not None and self._context is not None:
+            said = len(self._frames.text) // CHARS_OF_A_TOKEN
+            used = max(used, int(self._context["tokens"]["total"]) + said)
+        return max(used - told, 0)
 
     def abandon(self) -> None:
         """The turn is another server's now, or nobody's: not another word of it from here."""

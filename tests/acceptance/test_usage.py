@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -185,3 +186,39 @@ async def test_while_mongodb_is_away_the_last_known_sum_counts(
             return bool(answer["ok"]) and answer["usage"] == used(2, 200)
 
         await wait_until(is_added_up, "what was spooled is added up", timeout=15)
+
+
+async def test_what_is_broken_off_before_its_end_is_paid_for(
+    start_app: StartApp, provider: Provider
+) -> None:
+    """Its provider tells nothing, and the prompt was sent all the same."""
+    budget = {"USER_TOKENS_PER_DAY": "1000", "TOKENS_PER_DAY": "1000000"}
+    app = start_app(**with_provider(provider, **budget))
+    provider.respond = lambda body: Script(["said ", "more"], silent_after=1)
+    async with Client(app.url) as client:
+
+        async def broken_off(by: str) -> None:
+            sent = await client.send("word " * 600)
+            about = sent["conversation_id"]
+            await wait_until(
+                lambda: [e for e in client.all("turn:delta") if e["conversation_id"] == about],
+                "it is being answered",
+            )
+            if by == "stop":
+                await client.stop(about, sent["turn"]["id"])
+            else:
+                await client.ok("conversation:delete", conversation_id=about)
+
+        async def used() -> int:
+            budget: dict[str, int] = (await client.ok("user:usage"))["budget"]
+            return budget["used"]
+
+        await broken_off("stop")
+        after_one = await used()
+        assert 600 < after_one < 900
+        await broken_off("delete")
+        async with asyncio.timeout(10):
+            while await used() < 2 * after_one - 100:
+                await asyncio.sleep(0.05)
+        refused = await client.refusal("message:send", message_id=new_id(), content="more")
+        assert refused["code"] == "rate_limited"

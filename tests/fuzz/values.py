@@ -18,6 +18,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "conversation:rename": ("conversation_id", "title"),
     "conversation:configure": ("conversation_id", "model", "system_prompt"),
     "conversation:delete": ("conversation_id",),
+    "conversation:search": ("query", "limit", "conversation_id"),
     "conversation:export": ("conversation_id", "format", "after"),
     "conversation:import": ("conversation_id", "document"),
     "message:send": ("message_id", "content", "conversation_id", "if_busy", "attachments"),
@@ -28,6 +29,10 @@ CALLS: dict[str, tuple[str, ...]] = {
     "user:usage": ("conversation_id", "days"),
     "turn:stop": ("conversation_id", "turn_id"),
     "turn:regenerate": ("conversation_id", "turn_id", "new_turn_id"),
+    "turn:context": ("conversation_id", "turn_id"),
+    "memory:list": ("limit", "before"),
+    "memory:update": ("fact_id", "text"),
+    "memory:delete": ("fact_id",),
     "attachment:get": ("conversation_id", "attachment_id"),
     "user:delete": ("confirm",),
 }
@@ -112,7 +117,7 @@ def proper(rng: Random, field: str, known: list[str]) -> Any:
         return rng.randrange(1, 100)
     if field == "value":
         return rng.choice((1, 0, -1))
-    if field in ("content", "title", "comment"):
+    if field in ("content", "title", "comment", "query", "text"):
         return "".join(chr(rng.randrange(32, 0x2FF)) for _ in range(rng.randrange(1, 40)))
     if known and rng.random() < 0.7:
         return rng.choice(known)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.recall import Recalled
+from agent.wording import sendable
 from memory.facts import Fact
 from memory.records import Message, Summary, ToolUse
 
@@ -40,7 +41,7 @@ class Given(msgspec.Struct, kw_only=True):
         window, summary = self.window, self.summary
         return {
             "model": model,
-            "system_prompt": self.system_prompt,
+            "system_prompt": sendable(self.system_prompt),
             "budget": None if self.budget == sys.maxsize else self.budget,
             "tokens": {"total": sum(self.tokens.values()), **self.tokens},
             "summary": summary

@@ -312,11 +312,16 @@ class Run:
                 usage=self._usage,
             )
         delay = FIRST_RETRY_SECONDS
+        context = self._context
         while True:
             try:
-                return await self._turns.finish(self.turn, status, answer, error, self._context)
+                return await self._turns.finish(self.turn, status, answer, error, context)
             except ValueError:
                 # What no store can keep will not be kept by the next try either.
+                if context is not None:
+                    log.exception("What an answer was made of can't be kept.", extra=self._ids)
+                    context = None
+                    continue
                 log.exception("An answer can't be kept.", extra=self._ids)
                 status, answer = "failed", None
                 error = TurnError(

@@ -50,6 +50,7 @@ class ScriptedAgent:
         self.asked: list[str] = []
         self.requests: list[AnswerRequest] = []
         self.most_at_once = 0
+        self.context: dict[str, Any] | None = None
         self._now = 0
 
     async def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
@@ -59,6 +60,7 @@ class ScriptedAgent:
         self.most_at_once = max(self.most_at_once, self._now)
         try:
             await self.gate.wait()
+            yield AnswerChunk(context=self.context)
             yield AnswerChunk(text="answer")
         finally:
             self._now -= 1
@@ -190,6 +192,22 @@ async def test_a_waiting_turn_is_answered_though_the_store_failed_when_it_was_it
         working.cancel()
         await asyncio.wait({working})
         await server.answering.drain(1)
+
+
+async def test_an_answer_is_kept_though_what_it_was_made_of_can_not_be(
+    store: EmbeddedStore,
+) -> None:
+    server = Server(store)
+    server.agent.context = {"system_prompt": "a lone surrogate: \ud800"}
+    server.agent.gate.set()
+    turn = await server.send("first")
+    await server.answered(turn)
+    kept = await store.turns.get(turn.conversation_id, turn.id)
+    assert kept is not None
+    assert kept.answer is not None
+    assert kept.answer.content == "answer"
+    assert await store.turns.context(turn.conversation_id, turn.id) is None
+    await server.answering.drain(1)
 
 
 async def test_no_more_run_than_may_when_many_come_at_once(store: EmbeddedStore) -> None:

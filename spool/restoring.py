@@ -212,6 +212,7 @@ def _turn(
         attempt=1,
         answer=None if answer is None else _answer(answer),
         answers=answers,
+        feedback=None if answer is None else answer.feedback,
         created_at=question.created_at,
     )
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from memory.errors import Unavailable
-from memory.records import Position, Transcript, Turn, question_of
+from memory.records import Feedback, Position, Transcript, Turn, question_of
 from spool.cards import Card
 from spool.restoring import WHOLE_TURNS, restored
 from tests.spool.knowing import about, bare, card, closed_turn, open_turn, remembered
@@ -34,6 +34,12 @@ def test_numbers_come_from_the_card_and_texts_from_memory() -> None:
         assert (turn.id, turn.question, turn.answer) == (was.id, was.question, was.answer)
         assert (turn.answers, turn.open, turn.status) == (was.answers, False, "completed")
     assert conversation == about(3)
+
+
+def test_what_a_user_thinks_of_an_answer_stays_with_it() -> None:
+    liked = closed_turn(1, feedback=Feedback(value=1, comment="Right.", at=5))
+    turns = turns_of(card(about(1), bare(closed_turn(1))), remembered(liked))
+    assert [turn.feedback for turn in turns] == [liked.feedback]
 
 
 def test_an_open_turn_is_as_its_card_has_it() -> None:

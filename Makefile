@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long check bench bench-peers chaos fuzz soak
+.PHONY: help setup run test test-long check bench bench-peers bench-memory chaos fuzz soak
 
 # Of the whole test run: its tests mostly wait, so there are more than a small machine's processors.
 WORKERS = -n 3
@@ -39,6 +39,10 @@ bench:  ## Measure this machine
 bench-peers:  ## Measure how many users it holds, beside other servers, which it installs; half an hour
 	@scripts/setup.sh requirements-dev.txt
 	@.venv/bin/python -m benchmarks.capacity $(ARGS)
+
+bench-memory:  ## Measure what of a long conversation reaches the prompt; ARGS="--locomo FILE"
+	@scripts/setup.sh requirements-dev.txt
+	@.venv/bin/python -m benchmarks.recall $(ARGS)
 
 chaos:  ## Break everything at random and check that nothing is lost; ARGS="--seed 7 --seconds 120"
 	@scripts/setup.sh requirements-dev.txt

@@ -22,15 +22,16 @@ _COLUMNS = (
 )
 RECORD = ", ".join(f"turns.{name}" for name in _COLUMNS.split())
 
-# The user stands here once more: the index's scope narrows, the turn's own row decides. The latest
+# A cross join is SQLite's way to keep the tables' order: it would begin with all turns of the user.
+# Who stands here once more: the index's scope narrows, the turn's own row decides. The latest come
 # first, where there are more than are asked for.
 WITH_WORD = """
     SELECT :{0}_term AS term, conversation, coalesce(place, n) AS place
     FROM (
         SELECT rowid FROM words WHERE words MATCH :{0} ORDER BY rowid DESC LIMIT :most
     ) AS found
-    JOIN searched ON searched.row = found.rowid / 2
-    JOIN turns ON turns.id = searched.turn AND turns.user = :user AND turns.superseded = 0
+    CROSS JOIN searched ON searched.row = found.rowid / 2
+    CROSS JOIN turns ON turns.id = searched.turn AND turns.user = :user AND turns.superseded = 0
 """
 LOOKED_THROUGH = """
     SELECT conversation, coalesce(place, n) AS place, content, answer FROM turns
@@ -51,7 +52,7 @@ COUNT_ONE = """
 TURNS_AT = f"""
     SELECT {RECORD}
     FROM json_each(:places) AS asked
-    JOIN turns ON turns.conversation = json_extract(asked.value, '$[0]')
+    CROSS JOIN turns ON turns.conversation = json_extract(asked.value, '$[0]')
         AND coalesce(turns.place, turns.n) = json_extract(asked.value, '$[1]')
     WHERE turns.superseded = 0 AND turns.user = :user
 """

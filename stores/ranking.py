@@ -19,7 +19,9 @@ from stores.words import Wanted, counts_of, places_of
 # A turn's place in its conversation.
 Place = tuple[str, int]
 
-# So many turns are read and ranked; with those beside them some three times as many.
+# So many turns are read, by what words they have alone …
+CANDIDATES = 200
+# … and of these so many ranked among those beside them, some three times as many.
 CORES = 60
 
 # How a word's weight in a message rises with its count, and falls with the message's length.
@@ -62,24 +64,41 @@ class Ranked(msgspec.Struct, frozen=True):
     """Where in its text what was looked for begins to stand thickest."""
 
 
-def cores(
+def candidates(
     matches: Iterable[Match], near: Sequence[Spot], counts: Mapping[int, int], turns: int
 ) -> list[Place]:
-    """The turns that promise most, by which words they and those beside them have.
+    """The turns that promise most, by which words they and those beside them have, best first.
 
     ``counts`` has how many turns have a term, ``turns`` how many there are.
     """
     worth: defaultdict[Place, float] = defaultdict(float)
     for term, conversation_id, place in {(m.term, m.conversation_id, m.place) for m in matches}:
         worth[conversation_id, place] += _rarity(counts[term], turns)
-    summed: defaultdict[Place, float] = defaultdict(float)
-    for (conversation_id, place), value in worth.items():
-        summed[conversation_id, place] += value
-        for beside in (place - 1, place + 1):
-            summed[conversation_id, beside] += value / 2
-    chosen = sorted(summed, key=lambda each: (-summed[each], -each[1]))[:CORES]
+    summed = {
+        (conversation_id, place): value
+        + worth.get((conversation_id, place - 1), 0.0) / 2
+        + worth.get((conversation_id, place + 1), 0.0) / 2
+        for (conversation_id, place), value in worth.items()
+    }
+    chosen = sorted(summed, key=lambda each: (-summed[each], -each[1]))[:CANDIDATES]
     meant = dict.fromkeys((spot.conversation_id, (spot.seq + 1) // 2) for spot in near)
     return list(dict.fromkeys([*chosen, *list(meant)[:CORES]]))
+
+
+def cores(
+    turns: Iterable[Turn],
+    wanted: Wanted,
+    near: Sequence[Spot],
+    counts: Mapping[int, int],
+    total: int,
+) -> list[Place]:
+    """Of candidates, where those that are worth most stand: short ones say a word louder."""
+    best: dict[Place, None] = {}
+    for conversation_id, message, _, _ in _ordered(turns, wanted, near, counts, total, 0.0):
+        best[conversation_id, ((message.seq or 0) + 1) // 2] = None
+        if len(best) == CORES:
+            break
+    return list(best)
 
 
 def ranked(
@@ -88,13 +107,36 @@ def ranked(
     near: Sequence[Spot],
     counts: Mapping[int, int],
     total: int,
+    *,
     least: float = 0.0,
+    limit: int | None = None,
+    beside: bool = True,
 ) -> list[Ranked]:
     """The messages of these turns that are worth something, best first. Of those with the very same
-    text only the latest, where the best of them would stand.
+    text only the latest, where the best of them would stand. ``beside``: also what only stands
+    beside something found.
 
     ``least`` is the share of the best one's worth by words under which they are worth nothing.
     """
+    asked = frozenset(wanted.terms)
+    best = [
+        each for each in _ordered(turns, wanted, near, counts, total, least) if beside or each[2]
+    ]
+    return [
+        Ranked(message, conversation_id, is_found, _at(part, asked))
+        for conversation_id, message, is_found, part in best[:limit]
+    ]
+
+
+def _ordered(
+    turns: Iterable[Turn],
+    wanted: Wanted,
+    near: Sequence[Spot],
+    counts: Mapping[int, int],
+    total: int,
+    least: float,
+) -> list[tuple[str, Message, bool, tuple[int, str]]]:
+    """Conversation, message, whether it is found itself, and the part of it that was looked at."""
     texts = [
         (conversation_id, message)
         for conversation_id, messages in _conversations(turns)
@@ -132,7 +174,7 @@ def ranked(
         said = (conversation_id, message.type, _text(message))
         latest[said] = max(latest.get(said, i), i)
     return [
-        Ranked(texts[i][1], conversation_id, i in found, _at(parts[i], asked))
+        (conversation_id, texts[i][1], i in found, parts[i])
         for (conversation_id, _, text), i in latest.items()
         if text
     ]

@@ -5,14 +5,17 @@ found, what is deleted or superseded is not. What was made of texts by a model (
 later, and goes with its turn.
 
 A search reads a bounded number of turns, however much a user has said: of each word so many that
-have it, of these the ones that promise most. It ends within ``SEARCH_SECONDS``.
+have it, of these the ones that promise most, and those beside them. It ends within
+``SEARCH_SECONDS``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -20,7 +23,7 @@ import msgspec
 from memory.errors import Unavailable
 from memory.locks import KeyedLocks
 from memory.records import Conversation, Hit, Spot, Turn
-from stores.ranking import LEAST, Match, Place, Ranked, cores, ranked
+from stores.ranking import CORES, LEAST, Match, Place, Ranked, candidates, cores, ranked
 from stores.words import Wanted, wanted_in
 
 # Of each word, so many turns that have it. A word that more have tells little.
@@ -128,11 +131,11 @@ class Searching:
             # One of a user at a time: each may read megabytes, and think about them.
             async with asyncio.timeout(SEARCH_SECONDS), self._of_users.holding(user_id):
                 best, conversations = await self._found(
-                    user_id, wanted, conversation_id, near, LEAST if beside else 0.0
+                    user_id, wanted, conversation_id, near, limit=limit, beside=beside
                 )
         except TimeoutError as error:
             raise Unavailable("The search took too long.") from error
-        hits = [
+        return [
             Hit(
                 conversation=conversations[each.conversation_id],
                 message=each.message,
@@ -140,9 +143,7 @@ class Searching:
                 at=each.at,
             )
             for each in best
-            if each.conversation_id in conversations and (beside or each.is_found)
         ]
-        return hits[:limit]
 
     async def _found(
         self,
@@ -150,26 +151,49 @@ class Searching:
         wanted: Wanted,
         conversation_id: str | None,
         near: Sequence[Spot],
-        least: float,
+        *,
+        limit: int,
+        beside: bool,
     ) -> tuple[list[Ranked], dict[str, Conversation]]:
         source = self._source
         total, found = await asyncio.gather(
             source.count(user_id, conversation_id), source.matches(wanted, user_id, conversation_id)
         )
         matches = set(found)  # a question and its answer may both have a word
-        counts = Counter(match.term for match in matches)
-        chosen = cores(matches, near, counts, total)
+        counts = _counts(found, matches, total)
+        chosen = candidates(matches, near, counts, total)
         if not chosen:
             return [], {}
+        if len(chosen) > CORES:
+            read = await source.turns_at(user_id, chosen)
+            chosen = await asyncio.to_thread(cores, read, wanted, near, counts, total)
         turns = await source.turns_at(user_id, _with_those_beside(chosen))
         ids = {turn.conversation_id for turn in turns}
         # Last, so that what was deleted or rewritten before the end of the search is left out.
         conversations, rewriting = await asyncio.gather(
             source.alive(user_id, ids), source.rewriting(ids)
         )
-        kept = [turn for turn in turns if not _is_rewritten(turn, rewriting)]
-        best = await asyncio.to_thread(ranked, kept, wanted, near, counts, total, least)
+        kept = [
+            turn
+            for turn in turns
+            if turn.conversation_id in conversations and not _is_rewritten(turn, rewriting)
+        ]
+        rank = partial(ranked, kept, wanted, near, counts, total)
+        best = await asyncio.to_thread(
+            rank, least=LEAST if beside else 0.0, limit=limit, beside=beside
+        )
         return best, conversations
+
+
+def _counts(found: Iterable[Match], matches: Iterable[Match], total: int) -> dict[int, int]:
+    """How many turns have each term. Where more have it than were asked for, any number up to all
+    of them may: it is taken for the (geometric) middle of what it can be."""
+    asked = Counter(match.term for match in found)
+    counts = Counter(match.term for match in matches)
+    return {
+        term: count if asked[term] < MOST_A_WORD else round(math.sqrt(count * max(count, total)))
+        for term, count in counts.items()
+    }
 
 
 def _with_those_beside(places: Iterable[Place]) -> set[Place]:

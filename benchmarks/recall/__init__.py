@@ -1,0 +1,1 @@
+"""Is what a question needs in the context that the agent would send?"""

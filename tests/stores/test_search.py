@@ -228,12 +228,12 @@ async def test_a_user_has_one_search_at_a_time(
     assert isinstance(searching, Searching)
     found_by = searching._found
 
-    async def counted(*given: object) -> object:
+    async def counted(*given: object, **more: object) -> object:
         nonlocal under_way
         under_way += 1
         at_once.append(under_way)
         try:
-            return await found_by(*given)  # type: ignore[arg-type]
+            return await found_by(*given, **more)  # type: ignore[arg-type]
         finally:
             under_way -= 1
 

@@ -13,6 +13,8 @@ from agent.wording import sendable
 MAX_CALLS = 64
 """Of one round that are gathered at all; what a model streams beyond them is not even refused."""
 MAX_INPUT_CHARS = 30_000
+MAX_DEPTH = 100
+"""Of lists and objects within each other: whoever keeps or tells of an input has such a limit."""
 MAX_NAME_CHARS = 200
 
 
@@ -48,6 +50,8 @@ class Call:
             raise ValueError("The arguments are no JSON.") from None
         if not isinstance(found, dict):
             raise ValueError("The arguments are no JSON object.")
+        if _depth(found) > MAX_DEPTH:
+            raise ValueError(f"The arguments are nested deeper than {MAX_DEPTH}.")
         return found
 
 
@@ -77,6 +81,21 @@ class Gathering:
         for call in self._calls:
             call.id, call.name = sendable(call.id), sendable(call.name)
         return [call for call in self._calls if call.name]
+
+
+def _depth(value: Any) -> int:
+    """How deep it is nested; no deeper than is asked for."""
+    depth, level = 0, [value]
+    while depth <= MAX_DEPTH and (level := [each for each in level if _holds(each)]):
+        depth += 1
+        level = [
+            inner for each in level for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return depth
+
+
+def _holds(value: Any) -> bool:
+    return isinstance(value, dict | list)
 
 
 def _pieces(message: AIMessage) -> Iterable[Mapping[str, Any]]:

@@ -96,7 +96,11 @@ class WireJson:
 
     @staticmethod
     def dumps(value: Any, **_: Any) -> str:
-        return orjson.dumps(value).decode()
+        try:
+            return orjson.dumps(value).decode()
+        except TypeError:
+            # A header's odd bytes, which Engine.IO repeats in its refusal, are lone surrogates.
+            return json.dumps(_mended(value))
 
     @staticmethod
     def loads(text: str | bytes) -> Any:

@@ -279,6 +279,7 @@ async def test_no_more_than_some_are_run_in_one_round(
         (ToolCall("add", '{"a": NaN, "b": 1}'), "no JSON"),
         (ToolCall("add", '{"a": "\\ud800", "b": 1}'), "no JSON"),
         (ToolCall("add", json.dumps({"a": "x" * MAX_INPUT_CHARS})), "longer than 30000"),
+        (ToolCall("add", f'{{"a": {"[" * 300}{"]" * 300}, "b": 1}}'), "deeper than 100"),
     ],
 )
 async def test_a_call_that_cant_be_made_is_told_to_the_model(

@@ -219,6 +219,13 @@ def test_json_takes_what_orjson_refuses() -> None:
         WireJson.loads("{")
 
 
+def test_json_gives_what_orjson_refuses() -> None:
+    """The header of a handshake that is refused, for one."""
+    assert WireJson.loads(WireJson.dumps({"a": ["evil\udca3", 2**80]})) == {
+        "a": ["evil\ufffd", 2**80]
+    }
+
+
 async def test_a_call_under_way_is_answered_before_the_transport_closes(served: Served) -> None:
     begun, gate = asyncio.Event(), asyncio.Event()
 

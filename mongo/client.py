@@ -63,7 +63,7 @@ PROBE_DRIVER_SECONDS = 0.9
 
 # Building an index over a large collection, at most once in the collection's life: the full-text
 # one took half a minute for 30,000 turns on two busy cores. MongoDB drops a build that nobody waits
-# for any more, so it must not be given up. (Silence meanwhile is noticed by the driver's heartbeat.)
+# for any more, so it must not be given up. (Silence meanwhile is noticed: the driver's heartbeat.)
 INDEX_SECONDS = 6 * 3_600.0
 # After so long it is said that the start waits for that.
 TOLD_SECONDS = 5.0

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 MAX_USES = 256
 """In one turn, all of its attempts together."""
 MAX_KEPT_CHARS = 400_000
-"""Of a turn's outputs together; beyond it each is cut to ``LEAST_KEPT_CHARS``."""
+"""Of a turn's outputs together; beyond it each is cut to ``LEAST_KEPT_CHARS``. And of its inputs:
+beyond it nothing is run any more. A turn is one record, and a store has a bound for that."""
 LEAST_KEPT_CHARS = 1_000
 
 IN_DOUBT = (
@@ -49,10 +50,11 @@ class Uses:
         self._recorded: defaultdict[bytes, deque[ToolUse]] = defaultdict(deque)
         self._in_doubt: set[bytes] = set()
         self._ids = Counter(use.id for use in self.all)
+        self._given_chars = sum(_size(use.input) for use in self.all)
 
     @property
     def are_too_many(self) -> bool:
-        return len(self.all) >= MAX_USES
+        return len(self.all) >= MAX_USES or self._given_chars >= MAX_KEPT_CHARS
 
     def begin(self, call_id: str, tool: Tool, given: dict[str, Any]) -> ToolUse:
         """A new one; to be noted before it is run."""
@@ -63,13 +65,16 @@ class Uses:
             input=given,
             may_repeat=tool.may_repeat,
         )
+        self._given_chars += _size(given)
         self.all.append(use)
         return use
 
     def refuse(self, call_id: str, name: str, given: dict[str, Any], why: str) -> ToolUse:
-        """One that is not run."""
+        """One that is not run. Where there are too many, it is told and not kept."""
         use = ToolUse(id=self._new_id(call_id), name=name, status="failed", input=given, output=why)
-        self.all.append(use)
+        if not self.are_too_many:
+            self._given_chars += _size(given)
+            self.all.append(use)
         return use
 
     def end(self, use: ToolUse, outcome: Outcome) -> ToolUse:
@@ -113,6 +118,10 @@ class Uses:
         count = self._ids[call_id]
         self._ids[call_id] += 1
         return call_id if not count else self._new_id(f"{call_id}-{count + 1}")
+
+
+def _size(given: dict[str, Any]) -> int:
+    return len(orjson.dumps(given))
 
 
 def _key(name: str, given: dict[str, Any]) -> bytes:

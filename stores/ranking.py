@@ -42,6 +42,9 @@ RANK_OFFSET = 60
 # work of this process, a second of it at the worst, and texts may be as long as a packet.
 MOST_CHARS = 1_000_000
 
+# Of a text, so much is looked at for where what is wanted stands thickest, in characters.
+MOST_PLACED = 20_000
+
 # Of the order by meaning, which never ends, so many count as found by it.
 MEANT = 20
 
@@ -206,7 +209,8 @@ def _part(text: str, wanted: frozenset[str], size: int) -> tuple[int, str]:
 
 def _at(part: tuple[int, str], wanted: frozenset[str]) -> int:
     begin, text = part
-    return begin + thickest(text, wanted)
+    further, text = _part(text, wanted, MOST_PLACED)
+    return begin + further + thickest(text, wanted)
 
 
 def thickest(text: str, wanted: frozenset[str], width: int = 160) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, Protocol
 
 from memory.excerpts import excerpt
@@ -13,6 +15,10 @@ from server.edge.transport import Reply
 from stores.contract import ConversationStore
 
 SNIPPET_CHARS = 200
+
+# Of the messages in one answer together. A message may be as long as a packet, and stock clients
+# hang up on a frame of some megabytes.
+MOST_CHARS = 500_000
 
 
 class Finder(Protocol):
@@ -39,7 +45,17 @@ class SearchCalls:
         hits = await self._finder.find(
             connection.user_id, call.query, conversation_id=call.conversation_id, limit=call.limit
         )
-        return Reply({"results": [_shape(hit) for hit in hits]})
+        return Reply({"results": [_shape(hit) for hit in _those_that_fit(hits)]})
+
+
+def _those_that_fit(hits: Sequence[Hit]) -> list[Hit]:
+    """The first ones, one at least."""
+    sizes = accumulate(len(hit.message.content) for hit in hits)
+    return [
+        hit
+        for i, (hit, size) in enumerate(zip(hits, sizes, strict=True))
+        if not i or size <= MOST_CHARS
+    ]
 
 
 def _shape(hit: Hit) -> dict[str, Any]:

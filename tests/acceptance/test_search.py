@@ -60,6 +60,21 @@ async def test_a_long_messages_snippet_has_what_was_found(app: App) -> None:
             assert len(result["snippet"]) <= 202
 
 
+async def test_long_messages_are_no_more_than_a_stock_client_takes_at_once(app: App) -> None:
+    """Six of these are a frame at which python-socketio's client hangs up."""
+    head = {"format": "mnemosio-conversation", "version": 1}
+    async with Client(app.url) as ada:
+        for number in range(6):
+            said = f"{number} lighthouse " + "and so on " * 80_000
+            messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": said}]
+            await ada.ok(
+                "conversation:import",
+                conversation_id=str(uuid.uuid4()),
+                document={**head, "messages": messages},
+            )
+        assert len(await texts(ada, "lighthouse")) == 1
+
+
 async def test_what_was_edited_or_deleted_is_not_found(app: App) -> None:
     async with Client(app.url) as ada:
         asked = await ada.ask("The lighthouse is in Portree")

@@ -20,7 +20,7 @@ export function plain(markdown: string): string {
     .replace(/^ *(?:```|~~~).*$/gm, "")
     .replace(/!?\[([^[\]\n]{0,200})\]\([^()\n]{0,500}\)/g, "$1")
     .replace(/^[ \t]*(?:#{1,6}|>|[-*+]|\|)[ \t]+/gm, "")
-    .replace(/[*_`~|]+/g, "")
+    .replace(/[*`~|]+|(?<![\p{L}\p{N}])_+|_+(?![\p{L}\p{N}])/gu, "") // a_name keeps its
     .replace(/\s+/g, " ")
     .trim();
 }

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { isValidElement } from "react";
 import type { MessageView, ToolUse } from "mnemosio-client";
 import { givenOf } from "../src/context/given.ts";
-import { marked } from "../src/search/marked.tsx";
+import { marked, near } from "../src/search/marked.tsx";
+import { plain } from "../src/sentences.ts";
 import { partsOf } from "../src/tools/parts.ts";
 import { wordsOf } from "../src/tools/words.ts";
 
@@ -43,6 +44,19 @@ test("what was sought is marked, whatever its case, its accents and its ending",
   assert.deepEqual(marks("We plant a tree.", "planting trees"), ["plant", "tree"]);
   assert.deepEqual(marks("<b>bold</b> (.*)", "(.*) <b>"), ["b", "bold", "b"]);
   assert.equal(marked("nothing here", "else").join(""), "nothing here");
+});
+
+test("what was found is shown from shortly before it", () => {
+  assert.equal(near("A tree.", "tree"), "A tree.");
+  const long = near(`${"word ".repeat(20)}and the tree is here`, "tree");
+  assert.equal(long, "…word word word word word word and the tree is here");
+  assert.equal(near(`${"\u{1F333}".repeat(30)} tree`, "tree"), "…tree");
+  assert.equal(near(`${"\u{1F333}".repeat(30)}!tree`, "tree"), `…${"\u{1F333}".repeat(19)}!tree`);
+  assert.equal(near("word ".repeat(20), "else"), "word ".repeat(20));
+});
+
+test("a name keeps its underscores where Markdown's marks are left out", () => {
+  assert.equal(plain("Set **OPENAI_API_KEY**, _now_ and __here__: `a_b`."), "Set OPENAI_API_KEY, now and here: a_b.");
 });
 
 test("whatever was kept of a context can be read", () => {

@@ -2,7 +2,7 @@ import type { SearchResult } from "mnemosio-client";
 import { addressOf, go } from "../address.ts";
 import { plain } from "../sentences.ts";
 import { shown } from "../words.ts";
-import { marked } from "./marked.tsx";
+import { marked, near } from "./marked.tsx";
 import type { Search } from "./useSearch.ts";
 
 interface Props {
@@ -52,7 +52,7 @@ function Hit({ result, query, onOpen }: { result: SearchResult; query: string; o
         </span>
         <span className="snippet" dir="auto">
           {message.role === "user" ? "You: " : ""}
-          {marked(message.role === "user" ? snippet : plain(snippet), query)}
+          {marked(near(message.role === "user" ? snippet : plain(snippet), query), query)}
         </span>
       </a>
     </li>

@@ -26,7 +26,7 @@ export function MemoryPanel({ client: { facts, connection }, onLeave }: Props) {
     <section>
       {isOff && (
         <p>
-          Memory is off: nothing about you is noted, nor told to the model.{" "}
+          Memory is off on this server: nothing about you is noted, nor told to the model.{" "}
           {items.length > 0 ? "What was noted before is here:" : "Your conversations are kept, and can be searched, all the same."}
         </p>
       )}

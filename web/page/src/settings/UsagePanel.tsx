@@ -37,7 +37,14 @@ export function UsagePanel({ client }: { client: ChatClient }) {
       {budget && (
         <>
           <h3>Today’s budget</h3>
-          <meter aria-label="Tokens used of today’s budget" min={0} max={budget.limit} value={budget.used} />
+          <meter
+            aria-label="Tokens used of today’s budget"
+            max={budget.limit}
+            optimum={0}
+            low={budget.limit * 0.8}
+            high={budget.limit - 1}
+            value={budget.used}
+          />
           <p>
             {count(budget.used)} of {count(budget.limit)} tokens. It begins anew on {moment.format(new Date(budget.resetsAt))}.
           </p>

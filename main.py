@@ -50,12 +50,14 @@ def tell(settings: Settings, port: int, force: Mapping[str, str]) -> None:
     """What is in force, in a few lines a person can read."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     workers = f"  workers {settings.workers}\n" if settings.workers > 1 else ""
+    tools = f"  tools   {force['tools']}\n" if force["tools"] else ""
     print(
         f"Mnemosio {__version__}  http://{host}:{port}\n"
         f"{workers}"
         f"  memory  {force['memory']}\n"
         f"  store   {force['store']}\n"
         f"  model   {force['model']}\n"
+        f"{tools}"
         f"  open to {force['who']}\n"
         "  Ctrl+C stops it; nothing is forgotten.",
         flush=True,

@@ -141,6 +141,7 @@ def in_force(
         "memory": memory.description,
         "store": store.description,
         "model": agent.description,
+        "tools": ", ".join(agent.tools),
         "who": server.who,
     }
 

@@ -102,6 +102,8 @@ class ChatAgent:
             traces=traces,
         )
         self._traces = traces
+        self.tools = [] if own is not None or model.is_demo else [tool.name for tool in tools]
+        """The names of the operator's that the model is offered."""
         self._offering = Offering(tools, search_tools(finder) if finder and search else ())
         self._running = Running(DaemonThreads(TOOL_THREADS), traces)
         self._loop = Loop(self._running, self._patience, max_rounds=tool_max_rounds, traces=traces)

@@ -31,6 +31,10 @@ class DemoChatModel(BaseChatModel):
     """Seconds before each word: about the pace of a real model."""
 
     @property
+    def model_name(self) -> str:
+        return "offline demo model"
+
+    @property
     def _llm_type(self) -> str:
         return "mnemosio-demo"
 

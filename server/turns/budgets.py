@@ -115,7 +115,7 @@ class Budgets:
         left_ms = (today() + 1) * DAY_MS - now_ms()
         # Rounded up: who comes back after it finds a new day, also by a hasty clock.
         return RateLimited(
-            f"{what} tokens today, which is all there are for a day; it ends at midnight UTC.",
+            f"{what} tokens today, all there are for a day; the next begins at midnight UTC.",
             retry_after=left_ms // 1000 + 1,
         )
 

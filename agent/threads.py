@@ -36,7 +36,13 @@ class DaemonThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  # it is for who waits, also an exit
+            except (SystemExit, KeyboardInterrupt) as error:
+                # In whoever waits it would go through the event loop, and end the server; and the
+                # next one, with the same turn.
+                failure = RuntimeError(f"it raised {type(error).__name__}")
+                failure.__cause__ = error
+                future.set_exception(failure)
+            except BaseException as error:  # noqa: BLE001  # it is for who waits
                 future.set_exception(error)
             else:
                 future.set_result(result)

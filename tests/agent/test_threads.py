@@ -16,8 +16,6 @@ async def test_results_and_errors_come_back() -> None:
     assert await asyncio.to_thread(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         await asyncio.to_thread(lambda: 1 / 0)
-    with pytest.raises(SystemExit):
-        await asyncio.to_thread(exit)
 
 
 async def test_there_are_no_more_than_are_needed_and_than_are_allowed() -> None:
@@ -66,3 +64,15 @@ async def test_closing_it_waits_for_nobody() -> None:
     with pytest.raises(RuntimeError):
         threads.submit(int)
     release.set()
+
+
+async def test_what_asks_the_process_to_end_ends_nothing_but_itself() -> None:
+    """In a task an exit goes through the event loop."""
+
+    def leave() -> None:
+        raise SystemExit(3)
+
+    threads = DaemonThreads(1)
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        await asyncio.get_running_loop().run_in_executor(threads, leave)
+    threads.shutdown()

@@ -253,11 +253,22 @@ class Settings(BaseSettings):
                 lines.append(f"{name.upper()} is a PEM key: AUTH_JWT_PUBLIC_KEY is for those")
             elif text and len(text.encode()) < STRONG_SECRET_BYTES:
                 lines.append(f"{name.upper()} is short: {STRONG_SECRET_BYTES} bytes are advised")
-        if self.tools and self.agent:
-            lines.append("TOOLS is for the built-in agent: AGENT answers, with tools of its own")
-        elif self.tools and not (self.openai_api_key or self.openai_base_url):
-            lines.append("TOOLS is not used: the demo model takes none. Set OPENAI_API_KEY")
+        if not (self.openai_api_key or self.openai_base_url):
+            lines += self._without_provider()
         return lines + self._open_doors()
+
+    def _without_provider(self) -> list[str]:
+        """What is set, and comes to nothing while the demo model is all there is."""
+        lines = []
+        if self.tools and not self.agent:  # an agent that asks for no tools is told of later
+            lines.append("TOOLS is not used: the demo model takes none. Set OPENAI_API_KEY")
+        if self.models and not self.agent:
+            lines.append("MODELS is offered, but the demo model answers. Set OPENAI_API_KEY")
+        if self.user_memory and self.agent:
+            lines.append("USER_MEMORY notes nothing: it takes a model. Set OPENAI_API_KEY")
+        if self.embedding_model and not (self.embedding_api_key or self.embedding_base_url):
+            lines.append("EMBEDDING_MODEL has no provider: set EMBEDDING_BASE_URL or a key")
+        return lines
 
     def _open_doors(self) -> list[str]:
         """Each setting is sound by itself; together they let in more than one may have meant."""

@@ -358,10 +358,7 @@ def test_the_example_names_every_setting_once_with_its_default(load: Load, tmp_p
     ("given", "warned"),
     [
         ({}, "TOOLS is not used: the demo model takes none. Set OPENAI_API_KEY"),
-        (
-            {"OPENAI_API_KEY": "k", "AGENT": "my.agent:graph"},
-            "TOOLS is for the built-in agent: AGENT answers, with tools of its own",
-        ),
+        ({"AGENT": "my.agent:graph"}, None),  # it may ask for them
         ({"OPENAI_BASE_URL": "http://127.0.0.1:11434/v1"}, None),
     ],
 )
@@ -370,3 +367,26 @@ def test_tools_that_nobody_will_use_are_warned_of(
 ) -> None:
     found = [line for line in load(TOOLS="my.tools:tools", **given).warnings if "TOOLS" in line]
     assert found == ([warned] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [
+        ({"MODELS": "gpt-5"}, "MODELS is offered, but the demo model answers. Set OPENAI_API_KEY"),
+        ({"USER_MEMORY": "true"}, None),  # the demo model notes a little
+        (
+            {"USER_MEMORY": "true", "AGENT": "my.agent:graph"},
+            "USER_MEMORY notes nothing: it takes a model. Set OPENAI_API_KEY",
+        ),
+        (
+            {"EMBEDDING_MODEL": "e"},
+            "EMBEDDING_MODEL has no provider: set EMBEDDING_BASE_URL or a key",
+        ),
+        ({"EMBEDDING_MODEL": "e", "EMBEDDING_BASE_URL": "http://127.0.0.1:11434/v1"}, None),
+    ],
+)
+def test_what_comes_to_nothing_without_a_provider_is_warned_of(
+    load: Load, given: dict[str, str], warned: str | None
+) -> None:
+    assert load(**given).warnings == ([warned] if warned else [])
+    assert load(OPENAI_API_KEY="k", **given).warnings == []

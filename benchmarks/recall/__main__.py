@@ -57,9 +57,10 @@ def main() -> int:
 
 async def _main(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
-    print(f"{machine()}\n\nWithin {arguments.budget:,} tokens.\n\n{HEADING}", flush=True)
+    print(f"{machine()}\n\nWithin {arguments.budget:,} tokens.\n", flush=True)
     below = False
     async with stores() as opened:
+        print(HEADING, flush=True)
         for name, store in opened:
             for size in arguments.sizes:
                 found = await planted(
@@ -87,7 +88,7 @@ async def stores() -> AsyncIterator[list[tuple[str, Store]]]:
             server = running.enter_context(mongod(folder / "mongod"))
             opened.append(("MongoDB", MongoStore(server.uri, "bench_recall")))
         except Missing as missing:
-            print(f"MongoDB: not measured, {missing}")
+            print(f"MongoDB: not measured, {missing}\n")
         for _, store in opened:
             await store.connect()
             running.push_async_callback(store.close)

@@ -17,7 +17,7 @@ from benchmarks.samples import ENDED_TURNS_A_CONVERSATION, ended_turns
 from embedded.conversations import CREATE
 from embedded.rows import turn_row
 from embedded.statements import INSERT, LATEST
-from memory.records import Turn
+from memory.records import Choice, Turn
 from mongo.collections import CONVERSATION_INDEXES, CURRENT, TURN_INDEXES, Document
 from mongo.documents import conversation_document, turn_document
 
@@ -40,7 +40,7 @@ def fill_embedded(path: Path, turns: int) -> None:
     """The store must have made the file."""
     rows = ({**turn_row(turn), "lease_until": 0} for turn in ended_turns(turns))
     made = (
-        {"id": name, "user": "user", "title": "", "at": 1, "digest": None}
+        {"id": name, "user": "user", "title": "", "at": 1, "digest": None, "choice": None}
         for name in conversations(turns)
     )
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -90,7 +90,7 @@ def fill_mongodb(uri: str, name: str, turns: int) -> None:
     with MongoClient[Document](uri, w=1, journal=False) as client:
         database = client[name]
         made = (
-            {**conversation_document(name, "user", "", None, 1), **position}
+            {**conversation_document(name, "user", "", None, 1, Choice()), **position}
             for name in conversations(turns)
         )
         _insert_all(database["conversations"], made)

@@ -227,7 +227,7 @@ async def test_what_one_user_may_have_here_at_a_time(small: App, provider: Provi
     async with Client(small.url) as guest:
         limits = guest.session["server"]["limits"]
         assert limits["open_conversations"] == 3
-        assert set(limits) == {*NAMES, "open_conversations"}
+        assert set(limits) == {*NAMES, "open_conversations", "attachments", "attachment_bytes"}
 
         # Conversations that are followed: all at once, and not one more.
         made = [(await guest.ok("conversation:create"))["conversation"]["id"] for _ in range(6)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
+from agent.finding import Finder
 from agent.tokens import TokenCounter
 from agent.wording import RECALLED_PREAMBLE, fence
 from memory.excerpts import excerpt
@@ -27,18 +27,6 @@ TELLING_CHARS = 20
 
 
 ROLES = {"human": "user", "ai": "assistant"}
-
-
-class Finder(Protocol):
-    async def find(
-        self,
-        user_id: str,
-        query: str,
-        *,
-        conversation_id: str | None = None,
-        limit: int = 20,
-        beside: bool = False,
-    ) -> list[Hit]: ...
 
 
 class Recalled(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,12 +14,12 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 
 from agent.answering import Agent
+from agent.finding import Finder
 from memory.records import Message, Position, Transcript
 from server.attachments import Attachments
 from server.calls.conversations import told
 from server.calls.feedback import FeedbackCalls
 from server.calls.making import Parts, make_calls
-from server.calls.search import Finder
 from server.choices import Choices
 from server.deletion import Deletion
 from server.drained import Returns

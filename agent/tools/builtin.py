@@ -11,7 +11,8 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
 
-from agent.recall import Finder, Recalled, lines, recalled
+from agent.finding import Finder
+from agent.recall import Recalled, lines, recalled
 from agent.tools.tool import Tool
 from memory.records import Hit
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from agent.finding import Finder
 from memory.records import Message, Position
 from server.attachments import Attachments
 from server.calls.attachments import AttachmentCalls
@@ -14,7 +15,7 @@ from server.calls.feedback import FeedbackCalls
 from server.calls.inspecting import InspectingCalls
 from server.calls.memory import MemoryCalls
 from server.calls.messages import MessageCalls
-from server.calls.search import Finder, SearchCalls
+from server.calls.search import SearchCalls
 from server.calls.transfer import TransferCalls
 from server.calls.usage import UsageCalls
 from server.calls.user import UserCalls

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
+from agent.finding import Finder
 from memory.excerpts import excerpt
 from memory.records import Hit
 from server import protocol, shapes
@@ -19,14 +20,6 @@ SNIPPET_CHARS = 200
 # Of the messages in one answer together. A message may be as long as a packet, and stock clients
 # hang up on a frame of some megabytes.
 MOST_CHARS = 500_000
-
-
-class Finder(Protocol):
-    async def find(
-        self, user_id: str, query: str, *, conversation_id: str | None = None, limit: int = 20
-    ) -> list[Hit]: ...
-
-    def turn_ended(self, conversation_id: str, user_id: str) -> None: ...
 
 
 class SearchCalls:

@@ -13,12 +13,13 @@ from agent.errors import AnswerFailed, ProviderRejected
 from agent.facts import FactKeeper, PersonMemory
 from agent.finding import Finder
 from agent.images import AttachmentSource
-from agent.loop import Asking, Loop
+from agent.loop import Loop
 from agent.material import Material
 from agent.memory_port import ConversationMemory
 from agent.models import Model
 from agent.own.agent import OwnAgent
 from agent.recall import Recall
+from agent.rounds import Asking
 from agent.streaming import Patience
 from agent.summary import Summariser
 from agent.threads import DaemonThreads

@@ -17,7 +17,8 @@ from langchain_core.tools import ToolException, tool
 from agent.answering import AnswerChunk, AnswerRequest
 from agent.chat import ChatAgent
 from agent.errors import AnswerFailed, ProviderRejected
-from agent.loop import BETWEEN, LEAST_OUTPUT_CHARS, MAX_TOGETHER
+from agent.loop import BETWEEN
+from agent.rounds import LEAST_OUTPUT_CHARS, MAX_TOGETHER
 from agent.tools.calls import MAX_INPUT_CHARS
 from agent.tools.running import MAX_OUTPUT_CHARS
 from agent.tools.tool import Tool

@@ -43,6 +43,7 @@ async def at_rest(server: Server, turn: Turn) -> None:
 
 
 def refusing(*arguments: object) -> None:
+    """In a read's place: that one is not made is seen only where it would fail."""
     raise AssertionError("the conversation was read")
 
 

@@ -57,9 +57,10 @@ from stores.contract import Store
 
 log = logging.getLogger(__name__)
 
-# Clients of a stopping server come back spread over this time, not all in one moment.
+# Clients of a stopping server come back one by one, not all in one moment: as long apart as another
+# server needs to let one in and show it a conversation, but for the last within a second.
+RECONNECT_APART_MS = 10
 RECONNECT_SPREAD_MS = 1000
-
 
 # How often the store is asked for the guests' secret where it was away at the start.
 SETTLE_SECONDS = 1.0
@@ -391,18 +392,21 @@ class ChatServer:
         """No new work; running answers get ``grace`` seconds; the rest is let go for another
         server to begin at once; then every client is sent to one."""
         self.health.draining = True
+        leaving = list(self.connections)
+        spread = min(len(leaving) * RECONNECT_APART_MS, RECONNECT_SPREAD_MS)
         moving = [
-            self._tasks.start(self._move(connection), "move") for connection in self.connections
+            self._tasks.start(self._move(connection, random.randint(0, spread)), "move")
+            for connection in leaving
         ]
         await self.answering.drain(grace)
         if moving:
             await asyncio.wait(moving)
         await self.transport.close()
 
-    async def _move(self, connection: Connection) -> None:
-        """Send a client to another server, in its own moment: all at once would be a stampede. One
-        that is being told an answer by this server may hear its end first."""
-        delay = random.randrange(RECONNECT_SPREAD_MS)
+    async def _move(self, connection: Connection, delay: int) -> None:
+        """Send a client to another server, in its own moment (``delay``: in milliseconds): all at
+        once would be a stampede. One that is being told an answer by this server may hear its end
+        first."""
         self.connections.tell(connection, "server:draining", {"reconnect_in_ms": delay})
         await asyncio.sleep(delay / 1000)
         if not any(map(self.answering.answers, connection.following)):

@@ -64,6 +64,21 @@ class Parts:
     limits: Limits
 
 
+class MessagePurse:
+    """``toll.Purse``: what a message costs is a call, a message, and something left of the day."""
+
+    def __init__(self, rates: Rates, budgets: Budgets) -> None:
+        self._rates = rates
+        self._budgets = budgets
+
+    async def pay(self, user_id: str) -> None:
+        await self._budgets.require(user_id)
+        await self._rates.take(user_id, "calls", "messages")
+
+    def give_back(self, user_id: str) -> None:
+        self._rates.give_back(user_id, "messages")
+
+
 def make_calls(parts: Parts, feedback: FeedbackCalls) -> Calls:
     """``feedback`` counts, and so is its maker's."""
     store, limits = parts.store, parts.limits
@@ -71,10 +86,7 @@ def make_calls(parts: Parts, feedback: FeedbackCalls) -> Calls:
     async def pay_for_import(user_id: str) -> None:
         await parts.rates.take(user_id, "messages")
 
-    async def pay(user_id: str) -> None:
-        await parts.rates.take(user_id, "calls", "messages")
-        await parts.budgets.require(user_id)
-
+    purse = MessagePurse(parts.rates, parts.budgets)
     acceptance = Acceptance(
         conversations=store.conversations,
         turns=store.turns,
@@ -83,7 +95,7 @@ def make_calls(parts: Parts, feedback: FeedbackCalls) -> Calls:
         feeds=parts.feeds,
         answering=parts.answering,
         max_waiting=limits.queued_turns,
-        pay=pay,
+        purse=purse,
     )
     rewriting = Rewriting(
         conversations=store.conversations,
@@ -93,7 +105,7 @@ def make_calls(parts: Parts, feedback: FeedbackCalls) -> Calls:
         feeds=parts.feeds,
         answering=parts.answering,
         max_waiting=limits.queued_turns,
-        pay=pay,
+        purse=purse,
     )
     about_conversations = ConversationCalls(
         connections=parts.connections,

@@ -109,6 +109,14 @@ class Rates:
             self._require(user_id, wanted)
             raise self._refusal(wanted[0], 0)  # it has grown back just now
 
+    def give_back(self, user_id: str, kind: Kind) -> None:
+        """One that was taken a moment ago, for what turned out to cost nothing."""
+        if not self._limits[kind]:
+            return
+        seen = self._seen(kind, user_id)
+        self._kept[kind, user_id] = seen._replace(whole_at=seen.whole_at - self._one(kind))
+        self._submit(user_id, [kind], told=-1)
+
     # Here
 
     def _require(self, user_id: str, kinds: Sequence[Kind]) -> None:

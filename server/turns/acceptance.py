@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 import msgspec
 
@@ -52,7 +53,7 @@ from server.errors import Busy, Conflict
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
 from server.turns.answering import Answering, Memory, position_at
-from server.turns.toll import Pay, Toll
+from server.turns.toll import Purse, Toll
 from server.turns.waiting import Joining
 from stores.contract import ConversationStore, Rest, TurnStore
 
@@ -71,6 +72,7 @@ class Place(msgspec.Struct, frozen=True):
     turn: Turn | None
     attachments: list[Attachment] = []
     """Of the message, and stored."""
+    is_paid: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -89,7 +91,7 @@ class Acceptance:
         feeds: Feeds,
         answering: Answering,
         max_waiting: int,
-        pay: Pay,
+        purse: Purse,
     ) -> None:
         self._conversations = conversations
         self._turns = turns
@@ -98,7 +100,7 @@ class Acceptance:
         self._feeds = feeds
         self._answering = answering
         self._max_waiting = max_waiting
-        self._toll = Toll(turns, pay)
+        self._toll = Toll(turns, purse)
         self._known_here: OrderedDict[str, Conversation] = OrderedDict()
         """As they were when they last got a message here, the latest last."""
 
@@ -112,17 +114,7 @@ class Acceptance:
         ``follows``: the caller is on its feed, so that nobody opens it by what is found here.
         """
         attachments = references(attached)
-        try:
-            known = await self._toll.known(user_id, call.message_id)
-        except Unavailable:
-            # Nobody can tell. If it is known, it is met again in its conversation, or by the store
-            # when that is back.
-            known = None
-            await self._toll.pay_unless_last(
-                user_id,
-                derived_id("turn", user_id, call.message_id),
-                call.conversation_id or first_conversation_id(user_id, call.message_id),
-            )
+        known, is_paid = await self._known_or_paid(user_id, call, is_to_look=bool(attached))
         if known is not None:
             return await self._known(known, call, attachments)
         if call.conversation_id is not None:
@@ -130,7 +122,7 @@ class Acceptance:
             if not conversation:
                 conversation = await self._conversations.get(call.conversation_id, user_id)
             await self._attachments.keep(user_id, conversation.id, call.message_id, attached)
-            return Place(conversation, False, None, attachments)
+            return Place(conversation, False, None, attachments, is_paid)
         first_id = first_conversation_id(user_id, call.message_id)
         # Before there is a conversation: where they can't be kept, none is to be begun.
         await self._attachments.keep(user_id, first_id, call.message_id, attached)
@@ -141,7 +133,32 @@ class Acceptance:
             digest=None,
             at=now_ms(),
         )
-        return Place(conversation, created, None, attachments)
+        return Place(conversation, created, None, attachments, is_paid)
+
+    async def _known_or_paid(
+        self, user_id: str, call: SendMessage, *, is_to_look: bool
+    ) -> tuple[Turn | None, bool]:
+        """The turn of a message that was accepted before; and whether its price is taken.
+
+        Nearly every message is new. So it is paid for at once, and whether it is known is left to
+        its insert: that it is, is found by the index of messages, and the price given back. It is
+        looked for where that can't be paid, and with attachments, which are stored before.
+        """
+        if is_to_look:
+            with suppress(Unavailable):
+                known = await self._toll.known(user_id, call.message_id)
+                return known, known is None
+        refusal = await self._toll.pay(user_id)
+        if refusal is None:
+            return None, True
+        known = await self._toll.known_or_refused(
+            refusal,
+            user_id,
+            call.message_id,
+            derived_id("turn", user_id, call.message_id),
+            call.conversation_id or first_conversation_id(user_id, call.message_id),
+        )
+        return known, False
 
     async def _known(self, turn: Turn, call: SendMessage, attachments: list[Attachment]) -> Place:
         """The place of a message that was accepted before, if this is the same call again."""
@@ -187,13 +204,24 @@ class Acceptance:
                 known = await self._turns.by_message(place.conversation.user_id, call.message_id)
                 if known is None:
                     raise NotFound from None  # accepted and deleted within this moment
-                place = await self._known(known, call, place.attachments)
-                return await self._repeated(known, place.conversation)
+                return await self._paid_twice(place, call, known)
+            except Busy:
+                # For a new message; one that is known needs no place.
+                known = await self._turns.by_message(place.conversation.user_id, call.message_id)
+                if known is None:
+                    raise
+                return await self._paid_twice(place, call, known)
             except Duplicate as error:  # the turn's id is in use, by a regenerate's choice of it
                 raise Conflict(field="message_id") from error
         if turn.status == "queued":
             await self._wait_in_line(turn, earlier, call)
         return Accepted(turn, conversation)
+
+    async def _paid_twice(self, place: Place, call: SendMessage, turn: Turn) -> Accepted:
+        if place.is_paid:
+            self._toll.give_back(turn.user_id)
+        place = await self._known(turn, call, place.attachments)
+        return await self._repeated(turn, place.conversation)
 
     async def _repeated(self, turn: Turn, conversation: Conversation) -> Accepted:
         if turn.open:  # it may have been accepted on another server, or never been announced

@@ -62,7 +62,7 @@ class Budgets:
         self._spent_elsewhere: dict[int, int] = {}
         # Named from the start: of what appears with its first case no rate shows that case.
         self.refused: Counter[str] = Counter(user=0, together=0)
-        """Messages that were refused, by whose budget was used up."""
+        """Messages that met a used-up budget, by whose it was; also one that is known, and free."""
 
     @property
     def on(self) -> bool:

@@ -41,7 +41,7 @@ from server.feed.feeds import Feeds
 from server.protocol import EditMessage, RegenerateTurn
 from server.turns.acceptance import MAX_COLLISIONS, Accepted
 from server.turns.answering import Answering, position_at
-from server.turns.toll import Pay, Toll
+from server.turns.toll import Purse, Toll
 from server.turns.waiting import Joining
 from stores.contract import ConversationStore, TurnStore
 
@@ -99,7 +99,7 @@ class Rewriting:
         feeds: Feeds,
         answering: Answering,
         max_waiting: int,
-        pay: Pay,
+        purse: Purse,
     ) -> None:
         self._conversations = conversations
         self._turns = turns
@@ -108,7 +108,7 @@ class Rewriting:
         self._feeds = feeds
         self._answering = answering
         self._max_waiting = max_waiting
-        self._toll = Toll(turns, pay)
+        self._toll = Toll(turns, purse)
 
     async def pay_for_edit(self, user_id: str, call: EditMessage) -> None:
         """Before anything else is done about it. A repeated call is free. Raises ``RateLimited``,

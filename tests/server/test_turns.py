@@ -75,8 +75,19 @@ class ScriptedAgent:
         pass
 
 
-async def free(user_id: str) -> None:
-    """What a message costs here."""
+class Purse:
+    """Of all users."""
+
+    def __init__(self) -> None:
+        self.left = 1_000_000
+
+    async def pay(self, user_id: str) -> None:
+        if self.left == 0:
+            raise RateLimited
+        self.left -= 1
+
+    def give_back(self, user_id: str) -> None:
+        self.left += 1
 
 
 class Server:
@@ -101,6 +112,7 @@ class Server:
             max_attempts=0,
             max_waiting_per_user=limits.get("max_waiting_per_user", 0),
         )
+        self.purse = Purse()
         self.acceptance = Acceptance(
             conversations=store.conversations,
             turns=store.turns,
@@ -111,7 +123,7 @@ class Server:
             feeds=feeds,
             answering=self.answering,
             max_waiting=0,
-            pay=free,
+            purse=self.purse,
         )
         self.leases = Leases(self.answering, store.turns, signals, sweep_seconds=1.0)
 
@@ -269,14 +281,16 @@ async def test_a_message_that_its_user_can_not_pay_leaves_no_trace(store: Embedd
     server = Server(store)
     known = await server.send("known")
 
-    async def refuse(user_id: str) -> None:
-        raise RateLimited
-
-    server.acceptance._toll.pay = refuse
+    server.purse.left = 0
     for conversation_id in (None, known.conversation_id):
         with pytest.raises(RateLimited):
             await server.send("new", conversation_id)
     assert await server.send("known") == known  # again, and free
+    server.purse.left = 5
+    repeated = await asyncio.gather(*(server.send("known") for _ in range(5)))
+    assert repeated == [known] * 5
+    assert server.purse.left == 5
+    server.purse.left = 0
     found = await store.conversations.list(USER, before=None, limit=10)
     assert [each.id for each in found] == [known.conversation_id]
     assert [each.id for each in await store.turns.open_turns(known.conversation_id)] == [known.id]

@@ -107,6 +107,23 @@ async def test_who_is_refused_has_used_nothing_of_either(some: MakeRates) -> Non
         await rates.take("ada", "calls", "messages")
 
 
+async def test_what_is_given_back_can_be_used_again(some: MakeRates) -> None:
+    rates = await some(messages=4)
+    for _ in range(3):
+        assert await wait_of(rates, "ada", "messages") == 0
+        rates.give_back("ada", "messages")
+    waits = [await wait_of(rates, "ada", "messages") for _ in range(5)]
+    assert waits[:4] == [0.0] * 4
+    assert waits[4] > 10
+    rates.give_back("ben", "messages")  # who has all of it gets no more
+    assert await let_through_messages(rates, "ben", 6) == 4
+
+
+async def let_through_messages(rates: Rates, user: str, tries: int) -> int:
+    waits = [await wait_of(rates, user, "messages") for _ in range(tries)]
+    return waits.count(0.0)
+
+
 async def test_no_limit_asks_nobody_and_keeps_nothing(
     make_rates: MakeRates, redis_server: RedisServer, keys: redis.Redis
 ) -> None:

@@ -12,6 +12,7 @@ from agent.tools.loading import load_tools
 from agent.tools.tool import Tool
 from embedded.store import EmbeddedStore
 from memory import RedisConversationMemory
+from mongo.client import DRIVERS
 from mongo.store import MongoStore
 from server import __version__
 from server.chat_server import ChatServer
@@ -46,6 +47,7 @@ def make_store(settings: Settings, slot: Slot) -> Store:
         mongo = MongoStore(
             settings.mongodb_uri,
             settings.mongodb_database,
+            driver=DRIVERS[settings.mongodb_driver],
             on_change=lambda away: store.changed(away),
         )
         store = SpooledStore(

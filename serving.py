@@ -43,9 +43,10 @@ from stores.contract import Store
 
 log = logging.getLogger("mnemosio")
 
-# Motor's threads let go of the interpreter four or five times an operation, and while the event
-# loop is busy they wait as long to get it back, each time. With Python's own 5 ms the first token
-# of 50 users took twice as long; the event loop loses nothing that could be measured.
+# Threads of a store (SQLite's, Motor's) let go of the interpreter a few times an operation, and
+# while the event loop is busy they wait as long to get it back, each time. With Python's own 5 ms
+# the first token of 50 users took twice as long with Motor; the event loop loses nothing that could
+# be measured.
 SWITCH_SECONDS = 0.0005
 
 # What is cancelled at the very end has this long to end.

@@ -1,7 +1,8 @@
-"""The driver: made, named and bounded in time here only.
+"""The drivers: made, named and bounded in time here only.
 
-Motor is feature-frozen; its successor is PyMongo's ``AsyncMongoClient``, with the same calls. To
-change over, let ``Driver`` be that one: the stores' contract suite passes on both.
+PyMongo's own ``AsyncMongoClient``, or Motor, whose calls it has taken over: the stores' contract
+suite passes on both. Motor works in threads, and a busy event loop and its threads wait for one
+another at each of their steps (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import pymongo
-from motor.motor_asyncio import AsyncIOMotorClient as Driver
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import ConfigurationError, PyMongoError
 
@@ -28,7 +29,16 @@ log = logging.getLogger(__name__)
 
 DriverFactory: TypeAlias = Callable[..., Any]
 
-DEFAULT_DRIVER: DriverFactory = Driver
+
+def motor_client(*arguments: Any, **options: Any) -> Any:
+    # Here, because nobody is to pay for loading it who does not use it.
+    from motor.motor_asyncio import AsyncIOMotorClient
+
+    return AsyncIOMotorClient(*arguments, **options)
+
+
+DRIVERS: dict[str, DriverFactory] = {"pymongo": AsyncMongoClient, "motor": motor_client}
+DEFAULT_DRIVER = DRIVERS["pymongo"]
 
 OPTIONS: dict[str, Any] = {
     "w": "majority",
@@ -46,8 +56,8 @@ OPTIONS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 2_000,
     "connectTimeoutMS": 1_000,
     # A frozen server, whose connections stay open, is noticed within this and the line above; only
-    # then are Motor's threads that wait for it set free. And so often is a server that is gone
-    # looked for: the driver allows no less.
+    # then is what waits for it set free, and with Motor its threads. And so often is a server that
+    # is gone looked for: the driver allows no less.
     "heartbeatFrequencyMS": 500,
     "appname": "mnemosio",
 }

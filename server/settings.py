@@ -144,6 +144,7 @@ class Settings(BaseSettings):
         pattern=r"^[^/\\. \"$*<>:|?\x00-\x1f]{1,63}$",
         description='a database name: 1 to 63 characters, none of / \\ . " $ * < > : | ? or space',
     )
+    mongodb_driver: Literal["pymongo", "motor"] = Field("pymongo", description="pymongo or motor")
     data_dir: Path = Field(HOME / "data", description="a directory, or where one can be made")
 
     openai_api_key: SecretStr | None = Field(None, description="a key without spaces")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo import AsyncMongoClient
 
 from embedded.store import EmbeddedStore
+from mongo.client import DRIVERS
 from mongo.store import MongoStore
 from stores.contract import Store
 from tests.stores.lossy import LossyWay
@@ -57,13 +57,13 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
 
 @pytest.fixture(params=["embedded", "motor", "pymongo", "single server"])
 def make_any_store(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> MakeStore:
-    """The short form's: also PyMongo's own driver, and a server that is no replica set."""
+    """The short form's: also Motor, and a server that is no replica set."""
     if request.param == "embedded":
         return lambda: EmbeddedStore(tmp_path / "store.db")
     server = request.getfixturevalue("single_mongod" if "single" in request.param else "mongod")
     options: dict[str, Any] = {}
-    if request.param == "pymongo":
-        options["driver"] = AsyncMongoClient
+    if request.param in DRIVERS:
+        options["driver"] = DRIVERS[request.param]
     return lambda: MongoStore(server.uri, database, **options)
 
 

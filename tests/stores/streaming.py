@@ -10,18 +10,15 @@ import asyncio
 import sys
 from contextlib import suppress
 
-from pymongo import AsyncMongoClient
-
 from memory.errors import Unavailable
-from mongo.client import DEFAULT_DRIVER
+from mongo.client import DRIVERS
 from mongo.store import MongoStore
 from tests.stores.samples import a_turn, new_id
 
 
 async def main(uri: str, database: str, driver: str) -> None:
     changes: list[bool] = []
-    make = AsyncMongoClient if driver == "pymongo" else DEFAULT_DRIVER
-    store = MongoStore(uri, database, driver=make, on_change=changes.append)
+    store = MongoStore(uri, database, driver=DRIVERS[driver], on_change=changes.append)
     await store.connect()
 
     async def write() -> None:

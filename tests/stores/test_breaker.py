@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from pymongo import AsyncMongoClient
 
 from memory.errors import DuplicateNumber, Unavailable
-from mongo.client import DEFAULT_DRIVER, DriverFactory
+from mongo.client import DRIVERS, DriverFactory
 from mongo.store import MongoStore
 from tests.stores.conftest import connected
 from tests.stores.lossy import LossyWay
@@ -28,9 +27,7 @@ AT_ONCE = 0.05
 # only their time-out ends.
 BACK = 3.0
 
-both_drivers = pytest.mark.parametrize(
-    "driver", [DEFAULT_DRIVER, AsyncMongoClient], ids=["motor", "pymongo"]
-)
+both_drivers = pytest.mark.parametrize("driver", DRIVERS.values(), ids=DRIVERS)
 
 
 @pytest.fixture

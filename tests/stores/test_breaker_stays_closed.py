@@ -13,15 +13,13 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from memory.errors import DuplicateMessage, Unavailable
-from mongo.client import DEFAULT_DRIVER, Connection, DriverFactory
+from mongo.client import DEFAULT_DRIVER, DRIVERS, Connection, DriverFactory
 from mongo.store import MongoStore
 from tests.stores.lossy import LossyWay
 from tests.stores.samples import LEASE, USER, a_conversation, a_turn, inserted, new_id
 from tests.support.mongod import Mongod
 
-both_drivers = pytest.mark.parametrize(
-    "driver", [DEFAULT_DRIVER, AsyncMongoClient], ids=["motor", "pymongo"]
-)
+both_drivers = pytest.mark.parametrize("driver", DRIVERS.values(), ids=DRIVERS)
 
 
 @asynccontextmanager
@@ -130,7 +128,7 @@ async def test_a_write_that_meets_another(mongod: Mongod, mongo_database: str) -
     assert changes == []
 
 
-@pytest.mark.parametrize("name", ["motor", "pymongo"])
+@pytest.mark.parametrize("name", list(DRIVERS))
 async def test_a_process_that_stands_still(mongod: Mongod, mongo_database: str, name: str) -> None:
     streaming = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.stores.streaming", mongod.uri, mongo_database, name),

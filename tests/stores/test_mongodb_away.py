@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from pymongo import AsyncMongoClient
 
 from memory.errors import DuplicateMessage, RememberingError, Unavailable
 from memory.records import Position
-from mongo.client import DEFAULT_DRIVER, DriverFactory
+from mongo.client import DEFAULT_DRIVER, DRIVERS, DriverFactory
 from mongo.store import MongoStore
 from stores.contract import Store
 from tests.stores.conftest import connected
@@ -68,7 +67,7 @@ def impatient(driver: DriverFactory) -> DriverFactory:
     return make
 
 
-@pytest.mark.parametrize("driver", [DEFAULT_DRIVER, AsyncMongoClient], ids=["motor", "pymongo"])
+@pytest.mark.parametrize("driver", DRIVERS.values(), ids=DRIVERS)
 async def test_a_frozen_or_killed_server_is_unavailable_soon_and_works_when_back(
     own_mongod: Mongod, driver: DriverFactory
 ) -> None:

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from pymongo import AsyncMongoClient
 
 from memory.errors import DuplicateMessage, DuplicateNumber, Unavailable
 from memory.records import Turn
-from mongo.client import DEFAULT_DRIVER, DriverFactory
+from mongo.client import DRIVERS, DriverFactory
 from mongo.store import MongoStore
 from tests.stores.conftest import connected
 from tests.stores.samples import LEASE, next_turn
@@ -80,7 +79,7 @@ class Stream:
         self.last_at = time.monotonic()
 
 
-@pytest.mark.parametrize("driver", [DEFAULT_DRIVER, AsyncMongoClient], ids=["motor", "pymongo"])
+@pytest.mark.parametrize("driver", DRIVERS.values(), ids=DRIVERS)
 async def test_nothing_acknowledged_is_lost_or_doubled_when_the_primary_changes(
     replica_set: ReplicaSet, driver: DriverFactory, database: str
 ) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from pymongo import AsyncMongoClient
 
 from memory.errors import Duplicate, DuplicateMessage, DuplicateNumber, DuplicateRunning
 from memory.records import Position, Turn, TurnError
-from mongo.client import DEFAULT_DRIVER
+from mongo.client import DRIVERS
 from mongo.store import MongoStore
 from tests.stores.conftest import connected
 from tests.stores.samples import (
@@ -32,7 +31,7 @@ from tests.stores.samples import (
 from tests.support.mongod import Mongod
 
 
-@pytest.fixture(params=[DEFAULT_DRIVER, AsyncMongoClient], ids=["motor", "pymongo"])
+@pytest.fixture(params=DRIVERS.values(), ids=DRIVERS)
 async def store(
     request: pytest.FixtureRequest, mongod: Mongod, mongo_database: str
 ) -> AsyncIterator[MongoStore]:

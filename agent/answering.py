@@ -10,6 +10,7 @@ import msgspec
 from memory.records import Choice, Message, Position, ToolUse
 
 Note = Callable[[list[ToolUse]], Awaitable[None]]
+Pause = Callable[[], Awaitable[None]]
 
 
 async def note_nothing(uses: list[ToolUse]) -> None:
@@ -31,6 +32,10 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the conversation is to be answered with."""
     tools: list[ToolUse] = []
     """What earlier attempts at this turn have noted: results need not be had again."""
+    pause: Pause | None = None
+    """Awaited where some text was given, before more of it is read from the provider: returns when
+    the reader can be shown more. What has come by then is read and given at once, and costs little
+    more than one piece of it would."""
     note_tools: Note = note_nothing
     """Keeps the uses of tools, all of them each time, before it returns: with the turn, for whoever
     goes on with it. Raises memory's ``Unavailable`` where they can't be kept now; ends the answer

@@ -50,7 +50,13 @@ class Loop:
             said = ""
             messages = one.fitting()
             stream = stream_answer(
-                asking.model, messages, self._patience, self._traces, tools=tools, asked=calls
+                asking.model,
+                messages,
+                self._patience,
+                self._traces,
+                tools=tools,
+                asked=calls,
+                pause=asking.request.pause,
             )
             async with aclosing(stream) as chunks:
                 async for chunk in chunks:

@@ -35,6 +35,7 @@ from langchain_openai.chat_models.base import _handle_openai_api_error, _handle_
 from openai._types import RequestOptions
 from openai.types.chat import ChatCompletion
 
+from agent.answering import Pause
 from agent.openai_stream import LeanStream, Piece
 
 Delta = str | ChatGenerationChunk
@@ -70,10 +71,11 @@ class LeanChatOpenAI(ChatOpenAI):
         *,
         stop: list[str] | None = None,
         run_id: str = "",
+        pause: Pause | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[str | AIMessageChunk, None]:
         """``astream``, without a message for what is text and nothing else. ``run_id`` is the
-        messages' id."""
+        messages' id. With a ``pause`` (``AnswerRequest``) text that comes together is one delta."""
         messages = self._convert_input(input).to_messages()
         if not self._is_plain(messages, kwargs) or self._is_watched(config):
             async for chunk in super().astream(messages, config, stop=stop, **kwargs):
@@ -81,7 +83,7 @@ class LeanChatOpenAI(ChatOpenAI):
             return
         run_id = run_id or f"{LC_ID_PREFIX}-{uuid7()}"
         last: str | AIMessageChunk | None = None
-        async with aclosing(self._deltas(messages, stop, kwargs)) as deltas:
+        async with aclosing(self._deltas(messages, stop, kwargs, pause)) as deltas:
             async for delta in deltas:
                 last = delta if isinstance(delta, str) else _named(delta, run_id)
                 yield last
@@ -155,9 +157,14 @@ class LeanChatOpenAI(ChatOpenAI):
         )
 
     async def _deltas(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+        pause: Pause | None = None,
     ) -> AsyncGenerator[Delta, None]:
-        """One for each of the provider's events. Raises what ChatOpenAI raises."""
+        """One for each of the provider's events, but for text with a ``pause``. Raises what
+        ChatOpenAI raises."""
         kwargs = {**kwargs, "stream": True}
         if self._should_stream_usage(kwargs.pop("stream_usage", None), **kwargs):
             kwargs["stream_options"] = {"include_usage": True}
@@ -176,7 +183,7 @@ class LeanChatOpenAI(ChatOpenAI):
                 stream=True,
                 stream_cls=LeanStream,
             )
-            async with aclosing(stream.pieces()) as some:
+            async with aclosing(stream.pieces(pause)) as some:
                 async for pieces in some:
                     for piece in pieces:
                         if isinstance(piece, str) and kind is AIMessageChunk:

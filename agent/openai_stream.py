@@ -20,6 +20,8 @@ from openai import AsyncOpenAI, AsyncStream
 from openai._streaming import ServerSentEvent, SSEBytesDecoder
 from openai.types.chat import ChatCompletionChunk
 
+from agent.answering import Pause
+
 DATA, COMMENT, END = b"data:", b":", b"\n\n"
 
 ODD = b"odd"
@@ -45,8 +47,11 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
         # Whoever reads on reads on from here: the response has but one body.
         return self._body
 
-    async def pieces(self) -> AsyncGenerator[list[Piece], None]:
+    async def pieces(self, pause: Pause | None = None) -> AsyncGenerator[list[Piece], None]:
         """What has come, as it comes, in the order of its events. Raises what the SDK raises.
+
+        With a ``pause`` (``AnswerRequest``), which comes after each text, texts that follow one
+        another are joined. It waits unread in aiohttp's buffer, which is bounded.
 
         Closes the response at its end, and where it is given up.
         """
@@ -67,9 +72,15 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
                         self._decoder.leave([] if block is ODD else blocks[place:])
                         is_odd = True
                         break
-                    pieces.append(piece)
+                    last = pieces[-1] if pieces and pause is not None else None
+                    if isinstance(last, str) and isinstance(piece, str):
+                        pieces[-1] = last + piece
+                    else:
+                        pieces.append(piece)
                 if pieces:
                     yield pieces
+                    if pause is not None and isinstance(pieces[-1], str):
+                        await pause()
                 if is_odd:
                     async for chunk in self:
                         yield [chunk.model_dump()]

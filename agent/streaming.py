@@ -14,7 +14,7 @@ import msgspec
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 
-from agent.answering import AnswerChunk
+from agent.answering import AnswerChunk, Pause
 from agent.errors import AnswerFailed, ProviderBusy, ProviderCut
 from agent.idle import IdleTimeout
 from agent.provider_errors import answer_failed
@@ -60,6 +60,7 @@ async def stream_answer(
     *,
     tools: Sequence[Shape] = (),
     asked: list[Call] | None = None,
+    pause: Pause | None = None,
 ) -> AsyncGenerator[AnswerChunk, None]:
     """The model's answer. Raises ``AnswerFailed``; what was yielded before it stays said.
 
@@ -67,7 +68,8 @@ async def stream_answer(
     stream.
 
     ``tools`` are offered to the model, as providers are told of them; what it asks to have done
-    with them is in ``asked`` when the answer has come to its end.
+    with them is in ``asked`` when the answer has come to its end. ``pause``: see
+    ``AnswerRequest``; only models that give deltas make use of it.
     """
     clock = asyncio.get_running_loop().time
     end = clock() + patience.retry_within
@@ -76,7 +78,7 @@ async def stream_answer(
         said = False
         try:
             gathering = Gathering()
-            tried = _one_try(model, messages, patience.idle, traces, tools, gathering)
+            tried = _one_try(model, messages, patience.idle, traces, tools, gathering, pause)
             async with aclosing(tried) as chunks:
                 async for chunk in chunks:
                     said = said or bool(chunk.text)
@@ -114,6 +116,7 @@ async def _one_try(
     traces: Traces,
     tools: Sequence[Shape],
     gathering: Gathering,
+    pause: Pause | None,
 ) -> AsyncGenerator[AnswerChunk, None]:
     """Yields text as it comes and the usage at the end."""
     usage: dict[str, Any] | None = None
@@ -125,6 +128,8 @@ async def _one_try(
     begin: Callable[..., Any] = (
         model.astream_deltas if isinstance(model, GivesDeltas) else model.astream
     )
+    if pause is not None and isinstance(model, GivesDeltas):
+        more["pause"] = pause
     if tools:
         if isinstance(model, GivesDeltas):
             more["tools"] = list(tools)

@@ -18,6 +18,13 @@ FRAME_SECONDS_EACH = 0.00008
 FRAMES_FOR_LATENESS = 3.0
 SMOOTHING = 0.02
 
+# Frames of all answers end at the same moments, so many go together: one batch to Redis and one
+# reading of it, instead of one each, and those are most of what a frame costs.
+MOMENT_SECONDS = 0.01
+
+# Event loops wake a timer by a clock of whole milliseconds.
+CLOCK_SECONDS = 0.001
+
 
 class Pace:
     """How long a frame is now, for all answers that are being said in one process."""
@@ -34,6 +41,10 @@ class Pace:
             FRAME_SECONDS + FRAME_SECONDS_EACH * self._answers() + FRAMES_FOR_LATENESS * self._late
         )
         return min(wanted, LONGEST_FRAME_SECONDS)
+
+    def due(self, sent: float) -> float:
+        """When the frame that was sent then is over; both by the event loop's clock."""
+        return round((sent + self.seconds) / MOMENT_SECONDS) * MOMENT_SECONDS
 
     def came_late(self, seconds: float) -> None:
         """A frame's timer did, by so much."""
@@ -53,7 +64,8 @@ class Frames:
         self._waiting: list[str] = []
         self._half = ""
         self._sent: list[str] = []
-        self._last = float("-inf")
+        self._due = 0.0
+        """When the latest frame is over, by the event loop's clock."""
         self.since = 0.0
         """When the first piece of the latest frame came, by ``time.monotonic()``."""
         self._timer: asyncio.TimerHandle | None = None
@@ -81,11 +93,17 @@ class Frames:
             return
         self.since = time.monotonic()
         loop = asyncio.get_running_loop()
-        due = self._last + self._pace.seconds
-        if loop.time() >= due:
+        if loop.time() >= self._due - CLOCK_SECONDS:
             self.flush()
         else:
-            self._timer = loop.call_at(due, self._flush_now, due)
+            self._timer = loop.call_at(self._due, self._flush_now, self._due)
+
+    async def over(self) -> None:
+        """Returns when the latest frame is over: what is added then is sent at once."""
+        loop = asyncio.get_running_loop()
+        if (left := self._due - loop.time()) > 0:
+            await asyncio.sleep(left)
+            self._pace.came_late(loop.time() - self._due)
 
     def end(self) -> None:
         """Send what waits; nothing is added any more."""
@@ -116,7 +134,7 @@ class Frames:
         if self._waiting:
             text = "".join(self._waiting)
             self._waiting.clear()
-            self._last = asyncio.get_running_loop().time()
+            self._due = self._pace.due(asyncio.get_running_loop().time())
             self._sent.append(text)
             self._index += 1
             self._send(self._index - 1, text)

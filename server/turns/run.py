@@ -244,6 +244,7 @@ class Run:
             position=self._position,
             choice=self.turn.choice,
             tools=self.turn.tools,
+            pause=self._frames.over,
             note_tools=self._note_tools,
         )
         async for chunk in self._agent.answer(request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -22,9 +23,10 @@ from langchain_core.messages import (
 )
 from langchain_openai import ChatOpenAI
 
+from agent.answering import Pause
 from agent.models import choose_model
 from agent.openai_chat import LeanChatOpenAI
-from tests.agent.streams import DONE, STREAMS, event, sent, text
+from tests.agent.streams import BEGIN, DONE, STOP, STREAMS, event, sent, text
 from tests.support.provider import Provider, Script
 from tests.support.wait import wait_until
 
@@ -106,6 +108,56 @@ async def outcome(model: ChatOpenAI, **asked: Any) -> Outcome:
 async def test_they_give_the_same(both: Both, name: str) -> None:
     for piece_bytes in PIECES:
         await both.agree(STREAMS[name], piece_bytes)
+
+
+async def deltas(model: LeanChatOpenAI, pause: Pause | None) -> Outcome:
+    """What comes of them when texts that follow one another are joined."""
+    told: list[Any] = []
+    error = None
+    try:
+        async with aclosing(model.astream_deltas([("user", "hello")], pause=pause)) as given:
+            async for delta in given:
+                given_as = {"content": delta} if isinstance(delta, str) else as_told(delta)
+                if told and {**given_as, "content": ""} == {**told[-1], "content": ""}:
+                    told[-1]["content"] += given_as["content"]
+                else:
+                    told.append(given_as)
+    except Exception as raised:  # noqa: BLE001  # whichever it is, it must be the same
+        error = (type(raised).__name__, str(raised))
+    return told, error
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_who_pauses_misses_nothing(both: Both, name: str) -> None:
+    async def pause() -> None:
+        await asyncio.sleep(0.002)
+
+    for piece_bytes in PIECES:
+        both.provider.respond = lambda _, size=piece_bytes: Script(
+            raw=STREAMS[name], piece_bytes=size
+        )
+        assert await deltas(both.lean, pause) == await deltas(both.lean, None)
+
+
+async def test_what_comes_in_a_pause_is_one_delta(both: Both) -> None:
+    words = [f"word{number} " for number in range(40)]
+    body = BEGIN + text(*words) + STOP + DONE
+    both.provider.respond = lambda _: Script(raw=body, piece_bytes=300)
+    given: list[str] = []
+    pauses: list[int] = []
+
+    async def pause() -> None:
+        pauses.append(len(given))
+        await asyncio.sleep(0.3)
+
+    async with aclosing(both.lean.astream_deltas([("user", "hello")], pause=pause)) as chunks:
+        async for chunk in chunks:
+            if isinstance(chunk, str):
+                given.append(chunk)
+    assert "".join(given) == "".join(words)
+    assert len(given) < 5
+    # One after each text that nothing else has come with; none before the first.
+    assert pauses == list(range(1, len(given)))
 
 
 @pytest.mark.parametrize("name", STREAMS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from server.turns.frames import FRAME_SECONDS, LONGEST_FRAME_SECONDS, Frames, Pace
@@ -27,6 +29,41 @@ async def test_the_first_piece_goes_at_once_and_what_follows_shares_a_frame() ->
     assert (frames.text, frames.sent, frames.next_index) == ("abc", "a", 1)
     await wait_until(lambda: len(sent.frames) == 2, "the frame is over", interval=0.005)
     assert sent.frames[1] == (1, "bc")
+
+
+async def test_what_is_added_when_a_frame_is_over_is_sent_at_once() -> None:
+    answers = 0
+    pace = Pace(lambda: answers)
+    sent = Sent()
+    frames = Frames(sent, pace)
+    await frames.over()  # there was none
+    frames.add("a")
+    await frames.over()
+    answers = 1_000  # the next is a long one: it begins now
+    frames.add("b")
+    assert sent.frames == [(0, "a"), (1, "b")]
+    frames.add("c")
+    assert len(sent.frames) == 2
+
+
+async def test_frames_of_many_answers_end_in_the_same_moments() -> None:
+    loop = asyncio.get_running_loop()
+    ends: list[float] = []
+
+    async def say() -> None:
+        frames = Frames(lambda index, text: ends.append(loop.time()))
+        for _ in range(4):
+            frames.add("a")
+            await frames.over()
+
+    speaking = []
+    for _ in range(20):
+        speaking.append(asyncio.create_task(say()))
+        await asyncio.sleep(0.0013)
+    await asyncio.wait(speaking)
+    assert len(ends) == 80
+    # Each answer has begun in a moment of its own; after that they share.
+    assert len({round(end, 3) for end in ends}) < 50
 
 
 async def test_the_end_sends_what_waits() -> None:

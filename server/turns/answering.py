@@ -255,22 +255,20 @@ class Answering:
             await self.conclude(ended)
 
     async def conclude(self, turn: Turn) -> None:
-        """An ended turn goes into memory and onto the feed, and is closed; then the next begins,
-        if one waits.
+        """An ended turn goes into memory and onto the feed, and is closed; then the next begins.
 
         Raises ``Unavailable`` when the store is away; the sweep concludes it later.
         """
         self._waiting.remove(turn.id)
         answer = answer_of(turn)
-        # Whoever hears the end and sends at once finds the conversation free, and at rest: the
-        # message waits for the lock, not for a turn, and need not look where it stands.
+        # Whoever hears the end and sends at once finds the conversation free, and in memory: the
+        # message waits for the lock, not for a turn.
         async with self._feeds.announcing.holding(turn.conversation_id):
-            if answer is not None:
-                position = Position(
-                    revision=turn.revision, turn=turn.place, answers=turn.answers or 0
-                )
-                await self._memory.remember(turn.conversation_id, answer, position)
-            await self._feeds.ended(turn)
+            remembering = asyncio.ensure_future(self._remember(turn, answer))
+            try:
+                await self._feeds.ended(turn)
+            finally:
+                await remembering
             try:
                 await self._turns.close(turn)
             except Unavailable:
@@ -279,21 +277,17 @@ class Answering:
                     extra={"action": "close_waits", "turn_id": turn.id},
                 )
                 return
-            waits = await self._something_waits(turn.conversation_id)
         if answer is not None:
             self._agent.turn_ended(turn.conversation_id, turn.user_id)
             self._answered(turn)
             if turn.answers == 1:
                 self._first_answered(turn)
-        if waits:
-            await self.advance(turn.conversation_id)
+        await self.advance(turn.conversation_id)
 
-    async def _something_waits(self, conversation_id: str) -> bool:
-        """What is queued after this look asks by itself that the conversation goes on."""
-        try:
-            return bool(await self._turns.open_turns(conversation_id))
-        except (Unavailable, NotFound):
-            return True  # to be looked for again
+    async def _remember(self, turn: Turn, answer: Message | None) -> None:
+        if answer is not None:
+            position = Position(revision=turn.revision, turn=turn.place, answers=turn.answers or 0)
+            await self._memory.remember(turn.conversation_id, answer, position)
 
     async def advance(self, conversation_id: str) -> None:
         """Begin the conversation's earliest open turn, if it waits, once there is room for it:

@@ -12,11 +12,17 @@ FRAME_SECONDS = 0.03
 LONGEST_FRAME_SECONDS = 0.1
 
 # A frame costs the same however much is in it. So it is a little longer with each answer that is
-# being said beside this one (at 200 two tokens share a frame, at 400 three), and longer by far
-# where the process is late with all it does: then fewer frames are what brings it back in time.
+# being said beside this one, longer where the event loop works more than half of the time (by 15 ms
+# for each tenth), and longer by far where it is late with all it does: then fewer frames are what
+# brings it back in time.
 FRAME_SECONDS_EACH = 0.00008
+FRAME_SECONDS_BUSY = 0.15
+BUSY = 0.5
 FRAMES_FOR_LATENESS = 3.0
-SMOOTHING = 0.02
+LATENESS_SMOOTHING = 0.02
+BUSINESS_SMOOTHING = 0.3
+# How often it is looked how much it works.
+LOOK_SECONDS = 0.5
 
 # Frames of all answers end at the same moments, so many go together: one batch to Redis and one
 # reading of it, instead of one each, and those are most of what a frame costs.
@@ -34,21 +40,36 @@ class Pace:
         self._answers = answers
         self._late = 0.0
         """By how many seconds timers come too late here, of late."""
+        self._busy = 0.0
+        """How much of the time the event loop works, of late."""
+        self._looked_at = 0.0
+        self._worked = time.thread_time()
 
     @property
     def seconds(self) -> float:
         wanted = (
-            FRAME_SECONDS + FRAME_SECONDS_EACH * self._answers() + FRAMES_FOR_LATENESS * self._late
+            FRAME_SECONDS
+            + FRAME_SECONDS_EACH * self._answers()
+            + FRAME_SECONDS_BUSY * max(0.0, self._busy - BUSY)
+            + FRAMES_FOR_LATENESS * self._late
         )
         return min(wanted, LONGEST_FRAME_SECONDS)
 
     def due(self, sent: float) -> float:
         """When the frame that was sent then is over; both by the event loop's clock."""
+        if sent > self._looked_at + LOOK_SECONDS:
+            self._look(sent, time.thread_time())
         return round((sent + self.seconds) / MOMENT_SECONDS) * MOMENT_SECONDS
+
+    def _look(self, now: float, worked: float) -> None:
+        """``worked``: the seconds that this thread has worked by then."""
+        busy = (worked - self._worked) / (now - self._looked_at)
+        self._busy += BUSINESS_SMOOTHING * (min(busy, 1.0) - self._busy)
+        self._looked_at, self._worked = now, worked
 
     def came_late(self, seconds: float) -> None:
         """A frame's timer did, by so much."""
-        self._late += SMOOTHING * (max(0.0, seconds) - self._late)
+        self._late += LATENESS_SMOOTHING * (max(0.0, seconds) - self._late)
 
 
 REPLACEMENT = "\ufffd"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -105,6 +106,21 @@ def test_a_process_that_is_late_joins_more_until_it_is_in_time_again() -> None:
     for _ in range(500):
         pace.came_late(-0.001)  # clocks are not that exact
     assert pace.seconds == pytest.approx(FRAME_SECONDS, rel=0.05)
+
+
+def test_a_loop_that_works_most_of_the_time_joins_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = 0.0
+    monkeypatch.setattr(time, "thread_time", lambda: worked)
+    pace = Pace(lambda: 0)
+    for second in range(1, 40):
+        worked += 0.4
+        pace.due(float(second))
+    assert pace.seconds == FRAME_SECONDS
+    for second in range(40, 80):
+        worked += 0.8
+        pace.due(float(second))
+    assert pace.seconds == pytest.approx(FRAME_SECONDS + 0.045, rel=0.02)
+    assert pace.due(79.2) == pytest.approx(79.275, abs=0.006)
 
 
 async def test_frames_tell_how_late_their_timers_come() -> None:

@@ -76,7 +76,7 @@ class MessagePurse:
         await self._rates.take(user_id, "calls", "messages")
 
     def give_back(self, user_id: str) -> None:
-        self._rates.give_back(user_id, "messages")
+        self._rates.give_back(user_id, "calls", "messages")
 
 
 def make_calls(parts: Parts, feedback: FeedbackCalls) -> Calls:

@@ -109,13 +109,14 @@ class Rates:
             self._require(user_id, wanted)
             raise self._refusal(wanted[0], 0)  # it has grown back just now
 
-    def give_back(self, user_id: str, kind: Kind) -> None:
-        """One that was taken a moment ago, for what turned out to cost nothing."""
-        if not self._limits[kind]:
-            return
-        seen = self._seen(kind, user_id)
-        self._kept[kind, user_id] = seen._replace(whole_at=seen.whole_at - self._one(kind))
-        self._submit(user_id, [kind], told=-1)
+    def give_back(self, user_id: str, *kinds: Kind) -> None:
+        """One of each that was taken a moment ago, for what turned out to cost nothing."""
+        limited = [kind for kind in kinds if self._limits[kind]]
+        for kind in limited:
+            seen = self._seen(kind, user_id)
+            self._kept[kind, user_id] = seen._replace(whole_at=seen.whole_at - self._one(kind))
+        if limited:
+            self._submit(user_id, limited, told=-1)
 
     # Here
 

@@ -261,14 +261,15 @@ class Answering:
         """
         self._waiting.remove(turn.id)
         answer = answer_of(turn)
-        # Whoever hears the end and sends at once finds the conversation free, and in memory: the
-        # message waits for the lock, not for a turn.
+        # Whoever hears the end and sends at once finds the conversation free: the message waits
+        # for the lock, not for a turn.
         async with self._feeds.announcing.holding(turn.conversation_id):
-            remembering = asyncio.ensure_future(self._remember(turn, answer))
-            try:
-                await self._feeds.ended(turn)
-            finally:
-                await remembering
+            if answer is not None:
+                position = Position(
+                    revision=turn.revision, turn=turn.place, answers=turn.answers or 0
+                )
+                await self._memory.remember(turn.conversation_id, answer, position)
+            await self._feeds.ended(turn)
             try:
                 await self._turns.close(turn)
             except Unavailable:
@@ -283,11 +284,6 @@ class Answering:
             if turn.answers == 1:
                 self._first_answered(turn)
         await self.advance(turn.conversation_id)
-
-    async def _remember(self, turn: Turn, answer: Message | None) -> None:
-        if answer is not None:
-            position = Position(revision=turn.revision, turn=turn.place, answers=turn.answers or 0)
-            await self._memory.remember(turn.conversation_id, answer, position)
 
     async def advance(self, conversation_id: str) -> None:
         """Begin the conversation's earliest open turn, if it waits, once there is room for it:

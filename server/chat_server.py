@@ -63,7 +63,7 @@ RECONNECT_APART_MS = 10
 RECONNECT_SPREAD_MS = 1000
 
 # How often the store is asked for the guests' secret where it was away at the start.
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 0.2
 
 
 class Memory(Protocol):

@@ -106,6 +106,11 @@ class Document(Struct, frozen=True):
     conversation: About = About()
 
 
+# msgspec looks into a type when it meets it first. Parts are read in threads, and two that did so
+# at the same moment have crashed the process (a segmentation fault): so it is done here, in one.
+_LOOKED_INTO = [msgspec.json.Decoder(kind) for kind in (Document, Said)]
+
+
 class Head(Struct, frozen=True, kw_only=True):
     """What a document says of its conversation. All its parts say the same."""
 

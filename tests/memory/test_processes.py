@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -28,6 +29,7 @@ Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """Start a Python program with arguments; its standard input and output are pipes."""
+    numbers = itertools.count()
     async with AsyncExitStack() as stack:
 
         async def end(process: asyncio.subprocess.Process) -> None:
@@ -36,7 +38,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             await process.wait()
 
         async def start(program: str, *arguments: str) -> asyncio.subprocess.Process:
-            script = tmp_path / "program.py"
+            # One each: who starts reads it while the next is written.
+            script = tmp_path / f"program{next(numbers)}.py"
             script.write_text(textwrap.dedent(program))
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +28,7 @@ from server.transfer import document, markdown
 from server.transfer.document import Part, parse_part, turns_of
 from server.transfer.exporting import At, at_text, file_stem, parse_at
 
+CHECKOUT = Path(__file__).parents[2]
 NOW = 1_800_000_000_000
 ABOUT: dict[str, Any] = {"title": "Plans", "created_at": "2026-01-01T00:00:00.000Z"}
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40)
@@ -329,3 +333,26 @@ def test_a_cursor_is_read_as_it_was_written_and_others_are_refused() -> None:
 )
 def test_a_files_name_is_one_that_every_system_takes(title: str, stem: str) -> None:
     assert file_stem(conversation(title=title)) == stem
+
+
+IN_THREADS = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from server.transfer.document import parse_part
+said = {"role": "user", "content": "hello", "seq": 1}
+document = {"format": "mnemosio-conversation", "version": 1, "messages": [said]}
+together = threading.Barrier(8)
+def read():
+    together.wait()
+    parse_part(document, max_chars=1_000, now=1)
+threads = [threading.Thread(target=read) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_the_first_documents_may_come_at_once(run: int) -> None:
+    """Half of such processes crashed, where msgspec met a type in several threads."""
+    ended = subprocess.run([sys.executable, "-c", IN_THREADS], cwd=CHECKOUT, check=False)
+    assert ended.returncode == 0

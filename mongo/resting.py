@@ -14,12 +14,9 @@ MAX_RESTING = 10_000
 class Resting:
     """Never wrong about the turn it names; only whether that is still the last one it can't say.
 
-    One that has run and is closed was the earliest that was open, so then nothing before it is; of
-    one that was stopped while it waited only a look can tell.
-
-    Races: a turn is closed, and another opens, or has opened, behind it. That one has a later
-    number, which the next insert collides with. And a look that began before the turn was closed
-    may have missed an earlier one: it ``rests`` only by a look that began after it.
+    Races: a turn is closed, and another opens while it is looked whether any is open. That one has
+    a later number, which the next insert collides with. And a look that began before the turn was
+    closed may have missed an earlier one: it ``rests`` only by a look that began after it.
     """
 
     def __init__(self) -> None:
@@ -31,8 +28,6 @@ class Resting:
         last = Rest(turn.n, turn.place, turn.revision, turn.answers)
         # One that was stopped while it waited is closed before those that it waited for.
         self._last[turn.conversation_id] = known if known and known.n > last.n else last
-        if turn.attempt:
-            self._at_rest.add(turn.conversation_id)
         while len(self._last) > MAX_RESTING:
             self.forget(next(iter(self._last)))
 

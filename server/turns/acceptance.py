@@ -169,10 +169,11 @@ class Acceptance:
         return Place(conversation, False, turn, attachments)
 
     def _as_known_here(self, conversation_id: str, user_id: str) -> Conversation | None:
-        """A conversation need not be read again that got a message here: it stays its user's, a
+        """A conversation need not be read again that came to rest here: it stays its user's, a
         title stays a title, and whether it was deleted or configured is found out by ``touch``."""
         known = self._known_here.get(conversation_id)
-        return known if known and known.user_id == user_id and known.title else None
+        is_good = known and known.user_id == user_id and known.title
+        return known if is_good and self._turns.at_rest(conversation_id) else None
 
     def _keep_in_mind(self, conversation: Conversation) -> None:
         self._known_here[conversation.id] = conversation

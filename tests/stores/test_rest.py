@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 
 from memory.errors import DuplicateNumber
 from mongo.store import MongoStore
@@ -29,12 +28,14 @@ from tests.stores.samples import (
 from tests.support.mongod import Mongod
 
 
-async def test_it_is_the_last_turn_that_has_run_and_is_closed(
+async def test_it_is_the_last_turn_once_nothing_is_open(
     mongod: Mongod, mongo_database: str
 ) -> None:
     async with connected(MongoStore(mongod.uri, mongo_database)) as store:
         conversation_id = await a_conversation(store)
         await exchanges(store, conversation_id, 2)
+        assert store.turns.at_rest(conversation_id) is None  # nobody has looked yet
+        assert await store.turns.open_turns(conversation_id) == []
         assert store.turns.at_rest(conversation_id) == Rest(2, 2, 0, 2)
         await sent(store, conversation_id)
         assert store.turns.at_rest(conversation_id) is None
@@ -68,8 +69,7 @@ async def test_a_look_that_began_before_the_end_says_nothing(
         way.held = None
         ended = await finished(store, await sent(store, conversation_id, status="running"))
         await store.turns.close(ended)
-        # As of one that was stopped while it waited: of what ran it would be known without a look.
-        far_store.turns._resting.closed(replace(ended, attempt=0))
+        far_store.turns._resting.closed(ended)
         way.let_go.set()
         assert await looking == []
         assert far_store.turns.at_rest(conversation_id) is None

@@ -114,7 +114,8 @@ class Acceptance:
         ``follows``: the caller is on its feed, so that nobody opens it by what is found here.
         """
         attachments = references(attached)
-        known, is_paid = await self._known_or_paid(user_id, call, is_to_look=bool(attached))
+        is_to_look = bool(attached) or call.conversation_id is None
+        known, is_paid = await self._known_or_paid(user_id, call, is_to_look=is_to_look)
         if known is not None:
             return await self._known(known, call, attachments)
         if call.conversation_id is not None:
@@ -142,7 +143,8 @@ class Acceptance:
 
         Nearly every message is new. So it is paid for at once, and whether it is known is left to
         its insert: that it is, is found by the index of messages, and the price given back. It is
-        looked for where that can't be paid, and with attachments, which are stored before.
+        looked for where that can't be paid, and where something is made before the insert that a
+        refused message must not leave behind: attachments, and a conversation.
         """
         if is_to_look:
             with suppress(Unavailable):
@@ -207,7 +209,11 @@ class Acceptance:
                 return await self._paid_twice(place, call, known)
             except Busy:
                 # For a new message; one that is known needs no place.
-                known = await self._turns.by_message(place.conversation.user_id, call.message_id)
+                known = None
+                with suppress(Unavailable):  # nobody can tell: it may ask again
+                    known = await self._turns.by_message(
+                        place.conversation.user_id, call.message_id
+                    )
                 if known is None:
                     raise
                 return await self._paid_twice(place, call, known)

@@ -124,7 +124,7 @@ async def test_a_user_whose_budget_is_used_up_is_refused_on_every_server(
         async with Client(there.url) as stranger:
             await stranger.ask("hello")
     counted = await measures(here)
-    assert counted['mnemosio_budget_refusals_total{budget="user"}'] == 5
+    assert counted['mnemosio_budget_refusals_total{budget="user"}'] == 4
     assert counted['mnemosio_budget_refusals_total{budget="together"}'] == 0
 
 

@@ -14,7 +14,7 @@ from embedded.store import EmbeddedStore
 from memory.errors import Unavailable
 from memory.records import Message, Position, Transcript, Turn
 from server.attachments import Attachments
-from server.errors import Busy, RateLimited
+from server.errors import Busy, Conflict, RateLimited
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
 from server.signals import Signals
@@ -277,6 +277,46 @@ async def test_a_user_has_so_many_waiting_also_when_they_come_at_once(store: Emb
         await server.answering.drain(1)
 
 
+async def test_a_known_message_is_answered_as_before_where_a_new_one_would_be_refused(
+    store: EmbeddedStore,
+) -> None:
+    server = Server(store)
+    known = await server.send("known")
+
+    async def hurried(message_id: str) -> Turn:
+        call = SendMessage(
+            message_id=message_id,
+            content=message_id,
+            conversation_id=known.conversation_id,
+            if_busy="reject",
+        )
+        return (
+            await server.acceptance.accept(await server.acceptance.place(USER, call), call)
+        ).turn
+
+    left = server.purse.left
+    assert await hurried("known") == known
+    assert server.purse.left == left
+    with pytest.raises(Busy):
+        await hurried("new")
+    server.agent.gate.set()
+    await server.answering.drain(1)
+
+
+async def test_a_message_id_of_another_conversation_begins_none(store: EmbeddedStore) -> None:
+    server = Server(store)
+    first = await server.send("first")
+    await server.send("second", first.conversation_id)
+    left = server.purse.left
+    with pytest.raises(Conflict):
+        await server.send("second")  # without its conversation: it would begin one
+    assert server.purse.left == left
+    found = await store.conversations.list(USER, before=None, limit=10)
+    assert [each.id for each in found] == [first.conversation_id]
+    server.agent.gate.set()
+    await server.answering.drain(1)
+
+
 async def test_a_message_that_its_user_can_not_pay_leaves_no_trace(store: EmbeddedStore) -> None:
     server = Server(store)
     known = await server.send("known")
@@ -287,9 +327,10 @@ async def test_a_message_that_its_user_can_not_pay_leaves_no_trace(store: Embedd
             await server.send("new", conversation_id)
     assert await server.send("known") == known  # again, and free
     server.purse.left = 5
-    repeated = await asyncio.gather(*(server.send("known") for _ in range(5)))
-    assert repeated == [known] * 5
-    assert server.purse.left == 5
+    for conversation_id in (None, known.conversation_id):
+        again = (server.send("known", conversation_id) for _ in range(5))
+        assert await asyncio.gather(*again) == [known] * 5
+        assert server.purse.left == 5
     server.purse.left = 0
     found = await store.conversations.list(USER, before=None, limit=10)
     assert [each.id for each in found] == [known.conversation_id]

@@ -88,6 +88,7 @@ async def test_an_image_is_chosen_sent_and_still_there_after_a_reload(
 async def test_an_image_is_pasted_or_dropped(world: World, new_tab: OpenTab, how: str) -> None:
     tab = await new_tab()
     data = base64.b64encode(png(8, 8)).decode()
+    await expect(tab.button("Attach an image")).to_be_visible()  # the server has said that it may
     await tab.page.evaluate(HANDED_OVER, [how, "handed.png", "image/png", data])
     await expect(to_send(tab)).to_have_count(1)
     world.answer("Seen.")

@@ -1,10 +1,11 @@
-import { useEffect, useState } from "react";
+import { useLayoutEffect, useState } from "react";
 import { imagesOf } from "./usePicked.ts";
 
 /** Takes images that are dropped anywhere on the page; says so while one is above it. */
 export function Drop({ onDrop }: { onDrop: (files: File[]) => void }) {
   const [above, setAbove] = useState(false);
-  useEffect(() => {
+  // Before the page is painted: what it shows can be dropped on.
+  useLayoutEffect(() => {
     const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
     const over = (event: DragEvent) => {
       if (!hasFiles(event)) return;

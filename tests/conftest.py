@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# What a helper's assertion found is printed as well, not only a test's.
+pytest.register_assert_rewrite(
+    *(f"tests.{each.parent.name}" for each in Path(__file__).parent.glob("*/__init__.py"))
+)
 
 # What a busy machine makes fail: they keep it busy themselves, or take its silence for an outage,
 # as the servers do. They run last and one by one, when the other workers have nothing left to do.

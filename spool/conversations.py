@@ -87,13 +87,11 @@ class SpooledConversations:
             try:
                 conversation = await self._there.get(conversation_id, user_id)
             except NotFound:
-                if await self._is_begun_elsewhere(conversation_id, user_id):
-                    raise Elsewhere from None
-                raise
+                await self._lodgings.require_brought(conversation_id, user_id)
+                conversation = await self._there.get(conversation_id, user_id)
             # Whoever drains it has brought the conversation, and its first turn not yet.
-            is_bare = not conversation.position.turn
-            if is_bare and await self._is_begun_elsewhere(conversation_id, user_id):
-                raise Elsewhere
+            if not conversation.position.turn:
+                await self._lodgings.require_brought(conversation_id, user_id)
             self._cards.note(conversation)
             return conversation
 
@@ -113,11 +111,6 @@ class SpooledConversations:
             return card.conversation
 
         return await self._lodgings.see(conversation_id, there, here, otherwise)
-
-    async def _is_begun_elsewhere(self, conversation_id: str, user_id: str) -> bool:
-        """Whether another server has begun this user's conversation in its spool."""
-        card = await self._cards.read(conversation_id)
-        return card is not None and card.made and card.conversation.user_id == user_id
 
     async def list(
         self, user_id: str, *, before: tuple[int, str] | None, limit: int

@@ -120,6 +120,18 @@ class Lodgings:
                     continue
             return await otherwise()
 
+    async def require_brought(self, conversation_id: str, user_id: str | None = None) -> None:
+        """For whoever found nothing of a conversation in the permanent store, or only that there is
+        one. Raises ``Elsewhere`` where it was begun in a spool, and not all of it is there yet.
+        With ``user_id`` only where it is this user's: of others' nothing is told.
+
+        Race: whoever drains it may be through with that before it is asked here. So what was not
+        found is to be looked for once more.
+        """
+        card = await self.cards.read(conversation_id)
+        if card is not None and card.made and user_id in (None, card.conversation.user_id):
+            raise Elsewhere
+
     async def only_there(self, conversation_id: str, there: There[T]) -> T:
         """For what can't be done while the conversation is not in the permanent store."""
         if conversation_id in self.lodged or self.away():

@@ -70,10 +70,14 @@ def restored(
     if last is None and about.position.turn > len(opened):
         raise Unavailable("How far this conversation has come can't be told at the moment.")
     turns = sorted([*closed, *opened.values()], key=lambda turn: turn.n)
-    if len({turn.n for turn in turns}) < len(turns):
+    # Revisions rise with the numbers. Of a later one than these turns have only the outcome was
+    # heard here: an edit, on another server, whose turn was noted nowhere.
+    revision = max(about.position.revision, transcript.position.revision if transcript else 0)
+    is_edited_since = bool(turns) and turns[-1].revision < revision
+    if is_edited_since or len({turn.n for turn in turns}) < len(turns):
         raise Unavailable("How far this conversation has come can't be told at the moment.")
     position = Position(
-        revision=max([about.position.revision, *(turn.revision for turn in turns)]),
+        revision=max([revision, *(turn.revision for turn in turns)]),
         turn=max((turn.place for turn in turns), default=0),
         answers=max((turn.answers or 0 for turn in turns), default=0),
     )
@@ -110,15 +114,17 @@ def _unbroken(turns: Iterable[Turn], between: Collection[int]) -> list[Turn]:
 class _Last:
     """The last closed turn, as far as its numbers go."""
 
-    def __init__(self, n: int, place: int) -> None:
+    def __init__(self, n: int, place: int, turn_id: str | None = None) -> None:
         self.n = n
         self.place = place
+        self.id = turn_id
+        """None where only its numbers are known."""
 
 
 def _last_of(card: Card, seen: Iterable[Turn], transcript: Transcript | None) -> _Last | None:
     known = max(seen, key=lambda turn: turn.n, default=None)
     if known is not None:
-        return _Last(known.n, known.place)
+        return _Last(known.n, known.place, known.id)
     at = card.conversation.position
     if card.open or transcript is None or at.revision:
         return None
@@ -134,7 +140,8 @@ def _closed(
     opened: dict[str, Turn],
     waited: frozenset[str],
 ) -> list[Turn]:
-    """The closed turns that a transcript shows, ascending; none where it ends too early."""
+    """The closed turns that a transcript shows, ascending; none where it ends too early, or does
+    not go with the last one."""
     pairs = _by_place(transcript.messages)
     answers = transcript.position.answers
     for turn in opened.values():
@@ -143,6 +150,9 @@ def _closed(
     places = sorted(pairs, reverse=True)
     if not places or places[0] < last.place:
         return []
+    shown, _ = pairs.get(last.place, (None, None))
+    if shown is not None and shown.turn_id and last.id and shown.turn_id != last.id:
+        return []  # it was edited since: there are no numbers to count from
     closed: list[Turn] = []
     between = {turn.place for turn in opened.values()}
     expected = places[0]

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from memory.errors import Refused, RememberingError, Unavailable
+from memory.errors import NotFound, Refused, RememberingError, Unavailable
 from memory.records import Message, Summary, Transcript
 from redislink.session import Session
 from spool.cards import Cards
@@ -250,6 +251,11 @@ class SpooledStore:
 
     async def load(self, conversation_id: str, max_messages: int) -> Transcript:
         async def there() -> Transcript:
+            with suppress(NotFound):
+                loaded = await self._permanent.load(conversation_id, max_messages)
+                if loaded.messages:
+                    return loaded
+            await self._lodgings.require_brought(conversation_id)
             return await self._permanent.load(conversation_id, max_messages)
 
         async def here(_: Lodging) -> Transcript:

@@ -9,7 +9,16 @@ from typing import Any, NoReturn
 from msgspec.structs import replace
 
 from memory.errors import Unavailable
-from memory.records import Answer, Choice, Feedback, ToolUse, Turn, TurnError, TurnStatus
+from memory.records import (
+    ENDED,
+    Answer,
+    Choice,
+    Feedback,
+    ToolUse,
+    Turn,
+    TurnError,
+    TurnStatus,
+)
 from spool.cards import Card
 from spool.file import Lodging
 from spool.lodgings import Elsewhere, Lodgings
@@ -133,12 +142,15 @@ class SpooledTurns:
                 raise Unavailable("Earlier messages are in the permanent store, which is away.")
             return [lodging.marked(turn) for turn in found]
 
-        return await self._lodgings.see(
-            conversation_id,
-            lambda: self._there.before(conversation_id, place, limit),
-            here,
-            self._away,
-        )
+        async def there() -> list[Turn]:
+            found = await self._there.before(conversation_id, place, limit)
+            if found or place is not None:
+                return found
+            # Whoever asks may know it from its card, when the permanent store was away.
+            await self._lodgings.require_brought(conversation_id)
+            return await self._there.before(conversation_id, place, limit)
+
+        return await self._lodgings.see(conversation_id, there, here, self._away)
 
     async def adrift(self, limit: int) -> list[Turn]:
         found: list[Turn] = []
@@ -383,8 +395,12 @@ class SpooledTurns:
 
     async def close(self, turn: Turn) -> None:
         async def there() -> None:
-            await self._there.close(turn)
-            self._cards.note(None, replace(turn, open=False))
+            # What ended in the spool may have got another number and count as it was drained.
+            kept = await self._there.get(turn.conversation_id, turn.id) if turn.spooled else turn
+            if kept is None or kept.status not in ENDED:
+                return  # deleted, or another server's attempt
+            await self._there.close(kept)
+            self._cards.note(None, replace(kept, open=False))
 
         async def here(lodging: Lodging) -> None:
             await self._here.close(turn)

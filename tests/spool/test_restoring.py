@@ -98,6 +98,26 @@ def test_what_an_edit_has_superseded_is_left_out_though_the_card_still_has_it() 
     assert conversation.position == Position(revision=1, turn=2, answers=1)
 
 
+@pytest.mark.parametrize("since", [0, 1, 2])
+@pytest.mark.parametrize("remembers", [True, False])
+def test_after_an_edit_that_was_noted_nowhere_no_number_is_made_up(
+    remembers: bool, since: int
+) -> None:
+    """This server has seen two turns. Another one has edited the first, and so many more were
+    answered there; of that only the conversation's record was heard here."""
+    edit = closed_turn(3, place=1, revision=1, rewrites=True, answers=1)
+    more = [closed_turn(3 + n, place=1 + n, revision=1, answers=1 + n) for n in (1, 2)][:since]
+    known = card(about(1 + since, revision=1), *THREE[:2])
+    transcript = remembered(edit, *more) if remembers else None
+    for may_lack in (True, False):
+        with pytest.raises(Unavailable):
+            turns_of(known, transcript, may_lack=may_lack)
+    # Nor where not even that was heard, and memory tells of it.
+    if remembers:
+        with pytest.raises(Unavailable):
+            turns_of(card(about(2), *THREE[:2]), transcript)
+
+
 def test_numbers_after_edits_are_counted_back_from_the_last_one() -> None:
     # Places 1 to 3 were asked as 1, 5 and 6: the third question was edited, and then the second.
     after_edits = [

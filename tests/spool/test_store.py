@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from memory.errors import NotFound, Unavailable
-from memory.records import Conversation, Feedback, ToolUse, Transcript
+from memory.records import Conversation, Feedback, Position, ToolUse, Transcript
 from mongo.store import MongoStore
 from spool.cards import Cards
 from spool.store import SpooledStore
 from stores.contract import Drained
 from tests.spool.knowing import session_for
 from tests.stores.conftest import connected
-from tests.stores.samples import USER, closed, finished, sent
+from tests.stores.samples import USER, closed, edited, finished, sent
 from tests.support.client import new_id
 from tests.support.mongod import Mongod
 from tests.support.redis_server import RedisServer
@@ -156,6 +156,41 @@ async def test_uses_of_tools_are_noted_before_while_and_after_the_store_is_away(
         await store.close()
 
 
+async def test_a_turn_is_closed_as_it_was_drained_and_not_as_it_ended_in_the_spool(
+    mongod: Mongod, tmp_path: Path
+) -> None:
+    """Another server has edited the first message meanwhile: this is the second by then, and was
+    the third."""
+    store = spooled_store(mongod, tmp_path, NO_REDIS)
+    conversation_id = new_id()
+
+    async def told(_: Drained) -> None:
+        return None
+
+    async with connected(store), connected(MongoStore(mongod.uri, "spool_store")) as there:
+        await store.conversations.create(conversation_id, USER, "", digest=None, at=1)
+        for _ in range(2):
+            turn = await sent(store, conversation_id, status="running", owner="slot:boot")
+            await closed(store, await finished(store, turn))
+        mongod.pause()
+        try:
+            await wait_until(lambda: _noticed(store), "it is noticed")
+            turn = await sent(store, conversation_id, status="running", owner="slot:boot")
+            ended = await finished(store, turn)
+            assert (ended.place, ended.answers) == (3, 3)
+        finally:
+            mongod.resume()
+        edit = await edited(there, conversation_id, 1, status="running")
+        await closed(there, await finished(there, edit))
+        store.drain_to(told)
+        await wait_until(lambda: store.drained == 1, "it is drained")
+        await closed(store, ended)
+        for each in (store, there):
+            conversation = await each.conversations.get(conversation_id, USER)
+            assert conversation.position == Position(revision=1, turn=2, answers=2)
+        assert await there.turns.open_turns(conversation_id) == []
+
+
 async def test_titles_feedback_and_usage_wait_for_the_permanent_store(
     mongod: Mongod, tmp_path: Path, redis_server: RedisServer
 ) -> None:
@@ -191,3 +226,43 @@ async def test_titles_feedback_and_usage_wait_for_the_permanent_store(
     finally:
         mongod.resume()
         await store.close()
+
+
+async def test_what_another_began_in_its_spool_is_not_shown_as_empty_before_it_is_drained(
+    mongod: Mongod, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Who asked while the permanent store was away goes on to read when it is back, and the other
+    has not drained yet."""
+    theirs = spooled_store(mongod, tmp_path / "theirs", redis_server.url)
+    ours = spooled_store(mongod, tmp_path / "ours", redis_server.url)
+    async with connected(theirs), connected(ours):
+        conversation_id = new_id()
+        mongod.pause()
+        try:
+            for store in (theirs, ours):
+                await wait_until(partial(_noticed, store), "it is noticed")
+            await theirs.conversations.create(conversation_id, USER, "new", digest=None, at=1)
+            turn = await sent(theirs, conversation_id, status="running", owner="slot:boot")
+            known = await ours.conversations.get(conversation_id, USER)
+            assert known.message_count == 1
+        finally:
+            mongod.resume()
+        await wait_until(lambda: not (ours.away or theirs.away), "the store is back")
+        with pytest.raises(Unavailable):
+            await ours.turns.before(conversation_id, None, 10)
+        with pytest.raises(Unavailable):
+            await ours.load(conversation_id, 50)
+        with pytest.raises(Unavailable):
+            await ours.conversations.get(conversation_id, USER)
+        with pytest.raises(NotFound):
+            await ours.conversations.get(conversation_id, "another user")
+
+        async def told(_: Drained) -> None:
+            return None
+
+        theirs.drain_to(told)
+        await wait_until(lambda: theirs.drained == 1, "it is drained")
+        [shown] = await ours.turns.before(conversation_id, None, 10)
+        assert shown.question == turn.question
+        assert len((await ours.load(conversation_id, 50)).messages) == 1
+        assert (await ours.conversations.get(conversation_id, USER)).message_count == 1

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from msgspec.structs import replace
 
-from memory.errors import Unavailable
+from memory.errors import DuplicateNumber, Unavailable
 from memory.records import (
     ENDED,
     Answer,
@@ -182,6 +182,11 @@ class SpooledTurns:
             return await self._there.insert(turn, lease_ms=lease_ms)
 
         async def here(lodging: Lodging) -> Turn:
+            # Its number may be older than the lodging, and that of a turn which an edit superseded:
+            # such a one is not here to collide with.
+            last = await self._here.last(conversation_id)
+            if last is not None and turn.n <= last.n:
+                raise DuplicateNumber
             return lodging.marked(await self._here.insert(turn, lease_ms=lease_ms))
 
         if turn.rewrites or turn.question.attachments:  # which are there, and not in the spool

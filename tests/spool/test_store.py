@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from memory.errors import NotFound, Unavailable
+from memory.errors import DuplicateNumber, NotFound, Unavailable
 from memory.records import Conversation, Feedback, Position, ToolUse, Transcript
 from mongo.store import MongoStore
 from spool.cards import Cards
@@ -16,7 +17,7 @@ from spool.store import SpooledStore
 from stores.contract import Drained
 from tests.spool.knowing import session_for
 from tests.stores.conftest import connected
-from tests.stores.samples import USER, closed, edited, finished, sent
+from tests.stores.samples import USER, closed, edited, finished, next_turn, sent
 from tests.support.client import new_id
 from tests.support.mongod import Mongod
 from tests.support.redis_server import RedisServer
@@ -189,6 +190,37 @@ async def test_a_turn_is_closed_as_it_was_drained_and_not_as_it_ended_in_the_spo
             conversation = await each.conversations.get(conversation_id, USER)
             assert conversation.position == Position(revision=1, turn=2, answers=2)
         assert await there.turns.open_turns(conversation_id) == []
+
+
+async def test_the_number_of_a_superseded_turn_is_not_given_again_in_the_spool(
+    mongod: Mongod, tmp_path: Path
+) -> None:
+    """Whoever took a number as the store went away, from what it had in mind: edited since, on
+    another server. What is put there would pass for a copy of what is in the permanent store."""
+    store = spooled_store(mongod, tmp_path, NO_REDIS)
+    conversation_id = new_id()
+    async with connected(store):
+        await store.conversations.create(conversation_id, USER, "", digest=None, at=1)
+        first = await sent(store, conversation_id, status="running", owner="slot:boot")
+        await closed(store, await finished(store, first))
+        stale = await next_turn(store, conversation_id, status="running", owner="slot:boot")
+        second = await sent(store, conversation_id, status="running", owner="slot:boot")
+        await closed(store, await finished(store, second))
+        edit = await edited(store, conversation_id, 1, status="running", owner="slot:boot")
+        await closed(store, await finished(store, edit))
+        mongod.pause()
+        try:
+            await wait_until(lambda: _noticed(store), "it is noticed")
+            assert stale.n == second.n
+            stale = replace(stale, id="another", question=replace(stale.question, message_id="m"))
+            with pytest.raises(DuplicateNumber):
+                await store.turns.insert(stale, lease_ms=5_000)
+            accepted = await sent(store, conversation_id, status="running", owner="slot:boot")
+            kept = await store.turns.get(conversation_id, accepted.id)
+            assert kept is not None
+            assert (kept.n, kept.place, kept.spooled) == (4, 2, "whole")
+        finally:
+            mongod.resume()
 
 
 async def test_titles_feedback_and_usage_wait_for_the_permanent_store(

@@ -259,3 +259,19 @@ def test_no_number_at_the_settling_is_named(evidence: Evidence) -> None:
     messages = evidence.kept[0].messages
     snapshot(evidence, end, [*messages[:6], *map(unnumbered, messages[6:])], "h-0")
     assert "no number" in kinds(evidence)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_spooled_question_may_have_been_answered_anew_when_it_is_shown_again(anew: bool) -> None:
+    """To a reader who was away since it was told without a number."""
+    story = Story().ask("first").lose_the_store().ask("second").find_the_store()
+    evidence = story.regenerate(2).evidence()
+    seen = evidence.readers["reader"]
+    stored, end = place_of(seen, "message:stored"), place_of(seen, SETTLED)
+    del seen[stored:end]
+    shown = deepcopy(evidence.kept[0].messages)
+    if not anew:
+        shown[2]["content"] = "another question"
+    snapshot(evidence, stored, shown, "f-0")
+    assert ("second answer" in kinds(evidence)) is not anew
+    assert not (anew and kinds(evidence))

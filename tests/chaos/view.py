@@ -201,10 +201,14 @@ class View:
         accepted = self._accepted({each["seq"]: each for each in messages if each["seq"]})
         for message_id, message in self._unnumbered.items():
             by = self._versions.removed_by.get(message["turn_id"])
+            is_gone = by is not None and by.n <= accepted
             now = shown.get(message_id)
-            if now is not None and not is_as_told(message, now):
-                self._wrong("second answer", f"{now} was {message}")
-            elif now is None and is_later and (by is None or by.n > accepted):
+            if now is not None:
+                # A question that is answered anew belongs to that turn from then on.
+                told = {**message, "turn_id": now["turn_id"]} if is_gone else message
+                if not is_as_told(told, now):
+                    self._wrong("second answer", f"{now} was {message}")
+            elif is_later and not is_gone:
                 self._wrong("forgetful snapshot", f"{message}, not stored yet, is not in it")
 
     # Events

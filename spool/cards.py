@@ -44,7 +44,8 @@ class Card(msgspec.Struct, frozen=True):
     last: int = 0
     """The number of the last closed turn; 0 where nothing is known of one."""
     shared: bool = False
-    """Whether Redis has it, so that all servers have had a part in it."""
+    """Whether Redis has it, and all that is known here, so that all servers have had a part in
+    it."""
     waited: frozenset[str] = frozenset()
     """Of the latest turns, those that were accepted to wait."""
     made: bool = False
@@ -198,8 +199,13 @@ class Cards:
         # What this process has just written may not be in Redis yet; what another server has, is
         # only there.
         turns = {turn.id: turn for turn in shared.turns}
+        latest = max([shared.last, *(turn.n for turn in shared.turns)])
+        is_whole = True
         for turn in mine:
             known = turns.get(turn.id)
+            # Redis has lost what was noted, and was told of the conversation anew: others may have
+            # gone on with this turn, and ended it, which could not be noted.
+            is_whole = is_whole and not (known is None and turn.open and turn.n > latest)
             if known is None or progress(turn) >= progress(known):
                 turns[turn.id] = turn
         about = max(shared.conversation, held.about, key=lambda each: each.updated_at)
@@ -207,7 +213,7 @@ class Cards:
             about,
             _ascending(turns.values()),
             max(last, shared.last),
-            shared=True,
+            shared=is_whole,
             made=shared.made,
             waited=shared.waited,
         )

@@ -67,14 +67,17 @@ def restored(
             closed = []
     if last is not None and (not closed or closed[-1].n < last.n):
         raise Unavailable("What was said in this conversation can't be had at the moment.")
-    if last is None and about.position.turn > len(opened):
-        raise Unavailable("How far this conversation has come can't be told at the moment.")
     turns = sorted([*closed, *opened.values()], key=lambda turn: turn.n)
-    # Revisions rise with the numbers. Of a later one than these turns have only the outcome was
-    # heard here: an edit, on another server, whose turn was noted nowhere.
     revision = max(about.position.revision, transcript.position.revision if transcript else 0)
-    is_edited_since = bool(turns) and turns[-1].revision < revision
-    if is_edited_since or len({turn.n for turn in turns}) < len(turns):
+    is_unknown = (
+        last is None and about.position.turn > len(opened),
+        # Known by the conversation's record alone: nobody says whether it is still answered.
+        last is not None and not last.id and bool(closed) and closed[-1].answer is None,
+        # Revisions rise with the numbers. Of an edit, elsewhere, only the outcome was heard.
+        bool(turns) and turns[-1].revision < revision,
+        len({turn.n for turn in turns}) < len(turns),
+    )
+    if any(is_unknown):
         raise Unavailable("How far this conversation has come can't be told at the moment.")
     position = Position(
         revision=max([revision, *(turn.revision for turn in turns)]),

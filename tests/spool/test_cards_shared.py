@@ -99,6 +99,31 @@ async def test_a_card_tells_whether_all_servers_have_had_a_part_in_it(
     assert await them.read("c1") is None
 
 
+async def test_a_card_that_was_lost_and_begun_anew_is_not_all_of_it(
+    make_cards: MakeCards, keys: redis.Redis
+) -> None:
+    """Others may have ended what waits here since, and no note of that was kept."""
+    us, them = await make_cards(), await make_cards()
+    us.note(about(2, 0), open_turn(1, status="running"), open_turn(2))
+    await wait_until(lambda: _last_place(them, 2), "it is noted")
+    keys.flushall()
+    them.note(None, closed_turn(1))  # of a card that is not there nothing is kept
+    them.note(about(2, 1))
+    await wait_until(lambda: keys.exists(card_key("c1")), "it is begun anew")
+    card = await us.read("c1")
+    assert card is not None
+    assert [turn.n for turn in card.open] == [1, 2]
+    assert not card.shared
+    # Where Redis knows of something later, what came before it is known to have ended, or is there.
+    them.note(None, open_turn(3))
+
+    async def is_whole() -> bool:
+        card = await us.read("c1")
+        return card is not None and card.shared
+
+    await wait_until(is_whole, "it is told of the latest")
+
+
 async def _last_place(cards: Cards, place: int) -> bool:
     card = await cards.read("c1")
     return card is not None and bool(card.turns) and card.turns[-1].place == place

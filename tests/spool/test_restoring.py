@@ -98,6 +98,14 @@ def test_what_an_edit_has_superseded_is_left_out_though_the_card_still_has_it() 
     assert conversation.position == Position(revision=1, turn=2, answers=1)
 
 
+def test_a_last_question_that_no_card_has_must_have_its_answer() -> None:
+    """Else it may still be answered, on another server."""
+    waiting = open_turn(2)
+    assert len(turns_of(card(about(2)), remembered(*THREE[:2]))) == 2
+    with pytest.raises(Unavailable):
+        turns_of(card(about(2, 1)), remembered(THREE[0], waiting))
+
+
 @pytest.mark.parametrize("since", [0, 1, 2])
 @pytest.mark.parametrize("remembers", [True, False])
 def test_after_an_edit_that_was_noted_nowhere_no_number_is_made_up(

@@ -23,6 +23,7 @@ from memory.errors import Unavailable
 from mongo.breaker import Breaker, Operation, Told
 from mongo.collections import Collections, Document
 from mongo.detached import Calls, Detached
+from mongo.direct import DirectPool
 from mongo.errors import driver_errors_wrapped
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,11 @@ def motor_client(*arguments: Any, **options: Any) -> Any:
     return AsyncIOMotorClient(*arguments, **options)
 
 
-DRIVERS: dict[str, DriverFactory] = {"pymongo": AsyncMongoClient, "motor": motor_client}
+def pymongo_client(*arguments: Any, **options: Any) -> Any:
+    return AsyncMongoClient(*arguments, **options, _pool_class=DirectPool)
+
+
+DRIVERS: dict[str, DriverFactory] = {"pymongo": pymongo_client, "motor": motor_client}
 DEFAULT_DRIVER = DRIVERS["pymongo"]
 
 OPTIONS: dict[str, Any] = {

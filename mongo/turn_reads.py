@@ -74,6 +74,8 @@ class TurnReads:
         return current(found[:limit])
 
     async def answers_before(self, turn: Turn) -> int:
+        if turn.place == 1:
+            return 0
         earlier: Document = {"n": {"$lt": turn.n}, "$expr": {"$lt": [PLACE, turn.place]}}
         return await self.answers({"conversation": turn.conversation_id, **earlier})
 

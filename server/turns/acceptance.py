@@ -239,11 +239,12 @@ class Acceptance:
     ) -> tuple[Turn, list[Turn]]:
         """The new turn, and the open ones before it. Raises ``Busy`` and ``DuplicateMessage``."""
         conversation = place.conversation
-        for _ in range(MAX_COLLISIONS):
-            # Whatever others did since has a number that the insert collides with.
+        for attempt in range(MAX_COLLISIONS):
+            # Whatever others did since has a number that the insert collides with; so it has where
+            # this message has begun the conversation a moment ago.
             last: Turn | Rest | None = self._turns.at_rest(conversation.id)
             earlier: list[Turn] = []
-            if last is None:
+            if last is None and (attempt or not place.created):
                 # The last first: what opens in between has a number that the insert collides with.
                 last = await self._turns.last(conversation.id)
                 earlier = current(await self._turns.open_turns(conversation.id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,8 @@ async def test_a_user_has_so_many_waiting_also_when_they_come_at_once(store: Emb
         server.agent.gate.set()
         for turn in kept[1:]:
             await server.answered(turn)
-        await wait_until(lambda: not server.answering.held(), "all is answered")
+        for conversation_id in busy:
+            await wait_until(partial(_is_closed, store, conversation_id), "all is answered")
         server.agent.gate.clear()
         again = await server.send("fifth", busy[0])
         waiting = [turn for number in range(10) if (turn := await sent(200 + number))]
@@ -337,3 +339,7 @@ async def test_a_message_that_its_user_can_not_pay_leaves_no_trace(store: Embedd
     assert [each.id for each in await store.turns.open_turns(known.conversation_id)] == [known.id]
     server.agent.gate.set()
     await server.answering.drain(1)
+
+
+async def _is_closed(store: EmbeddedStore, conversation_id: str) -> bool:
+    return not await store.turns.open_turns(conversation_id)

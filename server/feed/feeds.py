@@ -255,14 +255,14 @@ class Feeds:
             await feed.make_up(known)
 
     async def renew(self, conversation_id: str) -> None:
-        """Begin the log anew from the store, and tell all who follow it.
+        """Begin the log anew from the store, and tell all who follow it: on other servers too,
+        also where nobody does here.
 
         Raises ``Unavailable``, and ``NotFound`` when the conversation has been deleted; there is
         no feed then.
         """
-        feed = self._feeds.get(conversation_id)
-        if feed is not None:
-            await feed.renew()
+        feed = await self._ready(conversation_id)
+        await feed.renew()
 
     # Other servers
 

@@ -15,7 +15,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
 import msgspec
@@ -123,6 +123,9 @@ class Answering:
         self._waiting = Waiting(max_waiting_per_user)
         self._ready: dict[str, None] = {}
         self._reserved = 0
+        self._all_begun = asyncio.Event()
+        """Set while no place is reserved."""
+        self._all_begun.set()
         self.renewing = asyncio.Lock()
         """Held while leases are renewed, and while they are let go for good."""
         self.has_let_go = False
@@ -147,11 +150,18 @@ class Answering:
     def reserving(self) -> Iterator[bool]:
         """Keep a place for a new turn that is about to run; False where it must wait for one."""
         has_room = self.has_room and not self._ready
-        self._reserved += has_room
+        self._reserve(int(has_room))
         try:
             yield has_room
         finally:
-            self._reserved -= has_room
+            self._reserve(-int(has_room))
+
+    def _reserve(self, places: int) -> None:
+        self._reserved += places
+        if self._reserved:
+            self._all_begun.clear()
+        else:
+            self._all_begun.set()
 
     def held(self) -> dict[str, Run | Turn]:
         """The turns whose leases this server must renew: running ones, and those that wait."""
@@ -183,6 +193,8 @@ class Answering:
         a moment before the lease was asked for.
         """
         self._waiting.remove(turn.id)
+        if self.has_let_go:
+            return  # so slow a call that this server has ended: another one takes it on
         known = self._runs.get(turn.id)
         if known is not None and known.turn.attempt >= turn.attempt:
             return  # so long on its way here that the sweep has taken it on
@@ -326,7 +338,7 @@ class Answering:
         while self._ready and self.has_room:
             conversation_id = next(iter(self._ready))
             del self._ready[conversation_id]
-            self._reserved += 1
+            self._reserve(1)
             try:
                 await self._begin_next(conversation_id)
             except NotFound:
@@ -337,7 +349,7 @@ class Answering:
                     extra={"action": "advance_waits", "conversation_id": conversation_id},
                 )
             finally:
-                self._reserved -= 1
+                self._reserve(-1)
 
     async def _begin_next(self, conversation_id: str) -> None:
         open_turns = await self._settled(await self._turns.open_turns(conversation_id))
@@ -364,11 +376,11 @@ class Answering:
         if turn.status in ENDED:
             await self.conclude(turn)
         elif self.has_room:
-            self._reserved += 1
+            self._reserve(1)
             try:
                 await self._claim(turn)
             finally:
-                self._reserved -= 1
+                self._reserve(-1)
 
     async def _claim(self, turn: Turn) -> None:
         asked = time.monotonic()
@@ -494,13 +506,18 @@ class Answering:
         self._ready.pop(conversation_id, None)
 
     async def drain(self, grace: float) -> None:
-        """Let running answers end for ``grace`` seconds, then let go of what is left.
+        """Let running answers end for ``grace`` seconds, and those that calls are just about to
+        begin; then let go of what is left.
 
         What is let go stays open in the store, without a lease: another server, or this one when
         it is back, begins it anew at once.
         """
         self.draining = True
-        await self._tasks.settle(grace)
+        ends = time.monotonic() + grace
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._all_begun.wait()
+        await self._tasks.settle(max(0.0, ends - time.monotonic()))
         for run in list(self._runs.values()):
             run.abandon()
         await self._tasks.close()

@@ -19,8 +19,11 @@ from msgspec.structs import replace
 from memory.errors import Unavailable
 from server.feed import feed as feed_module
 from server.feed import mending, opening
+from server.feed.feeds import Feeds
 from tests.support.feed_world import CONVERSATION, LEASE_MS, World, world
 from tests.support.folders import quick_folder
+from tests.support.redis_server import RedisServer
+from tests.support.wait import wait_until
 
 
 def run(play: Coroutine[Any, Any, None]) -> None:
@@ -222,6 +225,28 @@ async def test_a_new_log_that_has_more_than_was_told_is_shown_in_the_middle_of_a
         await here.delta()
         await here.end()
         assert tab.messages == {1: "question 1", 2: "0 1 ", 3: "question 2"}
+
+
+async def test_a_log_is_renewed_for_those_who_follow_it_on_another_server(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """As after the return from the spool of a server that has just begun: nobody follows there."""
+    async with world(tmp_path, redis_server.url) as here:
+        tab = here.tabs[0]
+        await here.begin_open(tab, fresh=True)
+        await here.settle()
+        await here.accept(announced=False)
+        there = Feeds(
+            here.deliver, here.store, here.memory, redis_url=redis_server.url, server="them"
+        )
+        await there.connect()
+        try:
+            await there.renew(CONVERSATION)
+            await wait_until(lambda: tab.told, "it is told")
+        finally:
+            await there.close()
+        assert [name for name, _ in tab.told] == ["conversation:snapshot"]
+        assert tab.messages == await here.truth()
 
 
 async def test_a_later_attempt_elsewhere_is_shown(tmp_path: Path) -> None:

@@ -207,6 +207,39 @@ async def test_a_waiting_turn_is_answered_though_the_store_failed_when_it_was_it
         await server.answering.drain(1)
 
 
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_message_that_is_being_accepted_as_the_server_drains_is_answered_or_left_whole(
+    store: EmbeddedStore, in_time: bool
+) -> None:
+    server = Server(store)
+    server.agent.gate.set()
+    real, is_asked, may_insert = store.turns.insert, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any, **more: Any) -> Turn:
+        is_asked.set()
+        await may_insert.wait()
+        return await real(*arguments, **more)
+
+    store.turns.insert = slow  # type: ignore[method-assign]
+    sending = asyncio.create_task(server.send("first"))
+    await is_asked.wait()
+    draining = asyncio.create_task(server.answering.drain(5 if in_time else 0.05))
+    if in_time:
+        await asyncio.sleep(0.1)
+        assert not draining.done()
+    else:
+        await draining
+    may_insert.set()
+    turn = await sending
+    await draining
+    assert turn.status == "running"
+    kept = await store.turns.get(turn.conversation_id, turn.id)
+    assert kept is not None
+    assert (kept.status, kept.open) == (("completed", False) if in_time else ("running", True))
+    assert server.agent.asked == (["first"] if in_time else [])
+    assert not server.answering.held()
+
+
 async def test_an_answer_is_kept_though_what_it_was_made_of_can_not_be(
     store: EmbeddedStore,
 ) -> None:

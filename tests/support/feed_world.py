@@ -42,11 +42,13 @@ class GatedMemory:
 class World:
     """One conversation, the feed of this server, and another server that writes to the store."""
 
-    def __init__(self, store: EmbeddedStore) -> None:
+    def __init__(self, store: EmbeddedStore, redis_url: str | None = None) -> None:
         self.store = store
         self.memory = GatedMemory(store)
         self.tabs = [Tab(f"tab {number}", USER) for number in range(3)]
-        self.feeds = Feeds(self.deliver, store, self.memory, said=self.said)
+        self.feeds = Feeds(
+            self.deliver, store, self.memory, redis_url=redis_url, server="us", said=self.said
+        )
         self.accepted = 0
         self.waiting: list[Turn] = []
         self.running: Turn | None = None
@@ -199,11 +201,16 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path) -> AsyncIterator[World]:
+async def world(folder: Path, redis_url: str | None = None) -> AsyncIterator[World]:
     store = EmbeddedStore(folder / "store.db")
     await store.connect()
     try:
         await store.conversations.create(CONVERSATION, USER, "", digest=None, at=0)
-        yield World(store)
+        here = World(store, redis_url)
+        await here.feeds.connect()
+        try:
+            yield here
+        finally:
+            await here.feeds.close()
     finally:
         await store.close()

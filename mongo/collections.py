@@ -22,6 +22,7 @@ turns                                                   one document a turn
     owner, lease_until                                  a date by the store's own clock
     answer {…, usage: JSON text}, error {…}, answers    once it has ended
     context (JSON text)                                 what the model was given
+    is_counted_after: true                              was open as a later one came, ended
     vectors {model, question, answer, at}               what an embedding model made of its texts
 
 attachments                                             one document a picture

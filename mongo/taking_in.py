@@ -10,7 +10,7 @@ import msgspec
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from memory.errors import Duplicate, DuplicateRunning
+from memory.errors import Duplicate, DuplicateRunning, Unavailable
 from memory.records import ENDED, Turn
 from mongo.batching import TurnInserts
 from mongo.client import Connection
@@ -18,6 +18,9 @@ from mongo.collections import ALIVE, CURRENT, OPEN, Document
 from mongo.documents import answer_document, as_text, turn_record
 from mongo.turn_reads import TurnReads
 from stores.rules import is_end_of, require_end_text, require_turn_text
+
+# Each is another end in the moment between two operations.
+MOST_COUNTS = 20
 
 
 class TakingIn:
@@ -47,9 +50,40 @@ class TakingIn:
 
     async def recount(self, conversation_id: str) -> bool:
         """See ``MongoTurns.recount``."""
+        is_mended = False
+        for _ in range(MOST_COUNTS):
+            wrong, awaited = await self._count(conversation_id)
+            is_mended = is_mended or wrong
+            if not await self._await_ends(awaited):
+                return is_mended
+        raise Unavailable("The conversation changes too quickly to be counted.")
+
+    async def is_counted_after(self, turn: Turn) -> bool:
+        """Whether a turn that came back from a spool was counted while this one had no end yet."""
+        query: Document = {"_id": turn.id, "is_counted_after": True}
+        async with self._connection.operation() as collections:
+            return await collections.turns.find_one(query, {"_id": 1}) is not None
+
+    async def _await_ends(self, turn_ids: list[str]) -> bool:
+        """Have these turns counted anew as they end; whether one of them just has."""
+        if not turn_ids:
+            return False
+        these: Document = {"_id": {"$in": turn_ids}}
+        async with self._connection.operation() as collections:
+            await collections.turns.update_many(
+                {**these, **OPEN}, {"$set": {"is_counted_after": True}}
+            )
+            counted = {**these, "answers": {"$ne": None}}
+            return await collections.turns.find_one(counted, {"_id": 1}) is not None
+
+    async def _count(self, conversation_id: str) -> tuple[bool, list[str]]:
+        """Whether there was anything to mend; and the turns, without an end yet, that stand before
+        one that is counted: what came back from a spool has ended behind them."""
         query: Document = {"conversation": conversation_id, **CURRENT}
         fields = {"n": 1, "place": 1, "open": 1, "answer.status": 1, "answers": 1}
         wrong: list[UpdateOne] = []
+        unended: list[str] = []
+        awaited: list[str] = []
         count = closed = 0
         async with self._connection.operation() as collections:
             # Before the turns: an edit in between has another revision, and counts for itself.
@@ -59,17 +93,22 @@ class TakingIn:
             for turn in await collections.turns.find(query, fields).sort("n", 1).to_list():
                 count += turn.get("answer") is not None
                 closed = closed if turn["open"] else count
+                if turn.get("answers") is None and turn["open"]:
+                    unended.append(turn["_id"])
+                elif turn.get("answers") is not None:
+                    awaited += unended
+                    unended = []
                 if turn.get("answers") not in (None, count):
                     was = {"_id": turn["_id"], "answers": turn["answers"]}
                     wrong.append(UpdateOne(was, {"$set": {"answers": count}}))
             if not wrong or conversation is None:
-                return False
+                return False, awaited
             await collections.turns.bulk_write(wrong, ordered=False)
             await collections.conversations.update_one(
                 {"_id": conversation_id, **ALIVE, "revision": conversation["revision"]},
                 {"$max": {"answers": closed}},
             )
-        return True
+        return True, awaited
 
     async def _bring_along(self, turn: Turn, lease_ms: int) -> Turn | None:
         """Let the stored turn be as this one; None where it is another's, or has ended."""

@@ -130,7 +130,8 @@ class MongoTurns(TurnReads):
 
     async def recount(self, conversation_id: str) -> bool:
         """Mend the turns' counts of answers, where one was taken in before others; whether there
-        was anything to mend."""
+        was anything to mend. Where one stands behind such as have not ended yet, they are counted
+        anew as these end."""
         self._resting.forget(conversation_id)
         return await self._taking_in.recount(conversation_id)
 
@@ -286,9 +287,15 @@ class MongoTurns(TurnReads):
                 return_document=ReturnDocument.AFTER,
             )
         if ended is not None:
+            if ended.get("is_counted_after"):
+                await self.recount(turn.conversation_id)
             return turn_record(ended)
         found = await self.get(turn.conversation_id, turn.id)
-        return found if found is not None and is_end_of(found, turn, status, answer) else None
+        if found is None or not is_end_of(found, turn, status, answer):
+            return None
+        if await self._taking_in.is_counted_after(found):
+            await self.recount(found.conversation_id)
+        return found
 
     async def set_feedback(
         self, conversation_id: str, message_id: str, feedback: Feedback | None

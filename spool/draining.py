@@ -116,6 +116,8 @@ class Drain:
             # Counted from the last: it may have another id and number there.
             new = len(lodging.new_of(turn))
             stored += [(kept, each) for each in messages_of(kept)[::-1][:new][::-1]]
+        # What ends before these later is counted with them then.
+        self._permanent.turns.forget_rest(conversation.id)
         as_told = as_told and not is_mended
         return Drained(
             conversation_id=lodging.conversation_id,

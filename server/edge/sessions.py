@@ -104,6 +104,7 @@ class Sessions:
                 "version": __version__,
                 "limits": self._limits,
                 "memory": self._memory,
+                "shared_memory": self._health.has_shared,
                 **self._choices.shape(),
             },
         }

@@ -296,6 +296,8 @@ class Feeds:
             return
         shown = {turn_id: live for turn_id, live in feed.log.live.items() if not is_ours(turn_id)}
         open_turns = await self._checkpoints.turns.open_turns(conversation_id)
+        if self.announcing.is_held(conversation_id):
+            return  # what differs may be what this server is just about to tell
         stored = {turn.id: turn for turn in open_turns}
         for turn_id, live in shown.items():
             if feed.log.live.get(turn_id) is live and live.differs(stored.get(turn_id)):

@@ -58,12 +58,18 @@ class Health:
         self._changed = changed
         self._store_ok = True
         self._can_spool = False
+        self._has_shared = False
         self._told = self.status()
         self.draining = False
 
     def status(self) -> dict[str, Any]:
         """As ``server:status`` has it."""
         return {"memory": self._memory.state, "store": "ok" if self._store_ok else "down"}
+
+    @property
+    def has_shared(self) -> bool:
+        """Whether memory has been in Redis since the start: then it is away while it is not."""
+        return self._has_shared or self._memory.state == "redis"
 
     @property
     def store_ok(self) -> bool:
@@ -107,6 +113,7 @@ class Health:
                 log.info("The permanent store is back.", extra={"action": "store_health"})
             self._store_ok = True
         await self._memory.check()
+        self._has_shared = self.has_shared
         status = self.status()
         if status != self._told:
             self._told = status

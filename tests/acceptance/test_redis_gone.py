@@ -53,6 +53,23 @@ def mend_redis(server: RedisServer, fault: str) -> None:
         redis_command(server, "CONFIG", "SET", "maxmemory", "0")
 
 
+async def test_whether_redis_is_away_or_was_never_there_is_told(
+    start_app: StartApp, redis_server: RedisServer
+) -> None:
+    local = {"memory": "local", "store": "ok"}
+    alone, shared = start_app(), start_app(REDIS_URL=redis_server.url)
+    async with Client(alone.url) as guest:
+        assert await guest.next_event("server:status") == local
+        assert guest.session["server"]["shared_memory"] is False
+    async with Client(shared.url) as guest:
+        assert guest.session["server"]["shared_memory"] is True
+        redis_server.kill()
+        assert await guest.next_event("server:status") == local
+        async with Client(shared.url) as later:
+            assert await later.next_event("server:status") == local
+            assert later.session["server"]["shared_memory"] is True
+
+
 async def cursors_are_shared_again(guest: Client, here: App, there: App, conversation: str) -> None:
     """What one server gives as a cursor, the other one goes on from; and the other way round."""
 

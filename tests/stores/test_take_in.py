@@ -27,6 +27,8 @@ from tests.stores.samples import (
     edited,
     finished,
     inserted,
+    next_turn,
+    sent,
 )
 from tests.support.mongod import Mongod
 
@@ -219,3 +221,31 @@ async def test_text_that_cant_be_kept_is_refused(store: MongoStore, field: str) 
     )
     with pytest.raises(ValueError, match="surrogate"):
         await store.turns.take_in(turn, lease_ms=LEASE)
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_what_ended_behind_an_open_turn_is_counted_anew_when_that_ends(
+    store: MongoStore, is_lost: bool
+) -> None:
+    """One that another server accepted in between, before the spool came back."""
+    conversation_id = await a_conversation(store)
+    first = await sent(store, conversation_id, status="running")
+    await closed(store, await finished(store, first))
+    running = await sent(store, conversation_id, status="running")
+    later = await next_turn(store, conversation_id)
+    taken = await taken_in(store, ended(later, answers=2, open=False))
+    await store.conversations.touch(taken)
+    assert not await store.turns.recount(conversation_id)
+    await store.turns.close(taken)
+    finishes = [await finished(store, running)]
+    if is_lost:  # its reply, and so it is asked again
+        finishes.append(await finished(store, running))
+    assert {each.answers for each in finishes} == {2}
+    await closed(store, finishes[0])
+    turns = await store.turns.before(conversation_id, None, 10)
+    assert [turn.answers for turn in turns] == [1, 2, 3]
+    conversation = await store.conversations.get(conversation_id, USER)
+    assert conversation.position == Position(turn=3, answers=3)
+    assert (await store.load(conversation_id, 50)).position.answers == 3
+    last = await sent(store, conversation_id, status="running")
+    assert (await finished(store, last)).answers == 4

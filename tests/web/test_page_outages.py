@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
@@ -193,6 +194,17 @@ async def test_what_the_server_refuses_can_be_sent_again_or_discarded(
         world.app.settings["MAX_MESSAGE_CHARS"] = str(MOST_CHARACTERS)
         world.app.kill()
         world.app.start()
+
+
+async def test_a_server_without_redis_is_not_called_an_outage(
+    world: World, new_tab: OpenTab, tmp_path: Path
+) -> None:
+    with world.beside(tmp_path / "data", REDIS_URL="redis://127.0.0.1:1/0") as alone:
+        tab = await new_tab(alone.url)
+        await tab.say("Hello")
+        await tab.gets("echo: Hello")
+        await expect(tab.page.get_by_role("status").filter(has_text="memory")).to_have_count(0)
+        tab.may_lose_the_server = True
 
 
 async def test_it_tells_in_plain_words_what_is_away(world: World, new_tab: OpenTab) -> None:

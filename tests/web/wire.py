@@ -72,7 +72,7 @@ TYPES = {
     "context": "Record<string, unknown>",
     **dict.fromkeys(("model", "system_prompt"), "string | null"),
     "server": "{ version: string; limits: Record<string, number>; models: string[]; "
-    "system_prompts: string[]; memory: boolean }",
+    "system_prompts: string[]; memory: boolean; shared_memory: boolean }",
     "fact": "WireFact",
     "facts": "WireFact[]",
     "source": "{ conversation_id: string; message_id: string } | null",

@@ -27,7 +27,7 @@ type Refusal = Error & { data?: WireError };
 export class Connection implements Line {
   readonly state = new Observable<ConnectionState>({
     ...{ status: "connecting", error: null, userId: null, guest: false, serverVersion: null },
-    ...{ memory: "redis", store: "ok", draining: false, limits: {} },
+    ...{ memory: "redis", sharedMemory: true, store: "ok", draining: false, limits: {} },
     ...{ models: [], systemPrompts: [], remembersFacts: false },
   });
   up = false;
@@ -62,7 +62,9 @@ export class Connection implements Line {
     const socket = options.url === undefined ? io(settings) : io(options.url, settings);
     this.#socket = socket;
     socket.on("session", (session: OtherEvents["session"]) => this.#begin(session));
-    socket.on("server:status", (status: OtherEvents["server:status"]) => this.state.update(status));
+    socket.on("server:status", (status: OtherEvents["server:status"]) => {
+      this.state.update(status.memory === "redis" ? { ...status, sharedMemory: true } : status);
+    });
     socket.on("server:draining", () => this.state.update({ draining: true }));
     socket.on("connect_error", (error: Refusal) => this.#refused(error));
     socket.on("disconnect", (reason) => this.#lost(reason));
@@ -132,7 +134,7 @@ export class Connection implements Line {
       ...{ status: "connected", error: null, userId, guest, serverVersion: server.version },
       ...{ memory: "redis", store: "ok", draining: false, limits: server.limits },
       ...{ models: server.models ?? [], systemPrompts: server.system_prompts ?? [] },
-      ...{ remembersFacts: server.memory ?? false },
+      ...{ remembersFacts: server.memory ?? false, sharedMemory: server.shared_memory ?? true },
     });
     this.#listener.onUp(userId);
     this.#tellWatchers();

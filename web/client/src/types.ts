@@ -44,6 +44,8 @@ export interface ConnectionState {
   serverVersion: string | null;
   /** "local": the server runs without Redis. */
   memory: "redis" | "local";
+  /** Whether it has had Redis since it began: else "local" is how it runs, and no outage. */
+  sharedMemory: boolean;
   /** "down": the permanent store is away; new messages are spooled. */
   store: "ok" | "down";
   /** The server is stopping; the client finds it again by itself. */

@@ -194,7 +194,7 @@ export interface FeedEvents {
 }
 
 export interface OtherEvents {
-  session: { user_id: string; guest: boolean; token?: string; server: { version: string; limits: Record<string, number>; models: string[]; system_prompts: string[]; memory: boolean } };
+  session: { user_id: string; guest: boolean; token?: string; server: { version: string; limits: Record<string, number>; models: string[]; system_prompts: string[]; memory: boolean; shared_memory: boolean } };
   "session:expired": object;
   "conversation:created": { conversation: WireConversation };
   "conversation:updated": { conversation: WireConversation };

@@ -7,7 +7,7 @@ export interface Notice {
 }
 
 export function noticeOf(connection: ConnectionState, waited: boolean): Notice | null {
-  const { status, error, draining, memory, store } = connection;
+  const { status, error, draining, memory, sharedMemory, store } = connection;
   if (status === "refused") {
     return { tone: "warning", text: `This server does not let you in. ${error?.message ?? ""}`.trim() };
   }
@@ -34,7 +34,7 @@ export function noticeOf(connection: ConnectionState, waited: boolean): Notice |
         "have to wait until it is back.",
     };
   }
-  if (memory === "local") {
+  if (memory === "local" && sharedMemory) {
     return { tone: "calm", text: "The shared memory is away; this server goes on with its own. Nothing is lost." };
   }
   return null;

@@ -215,9 +215,8 @@ async def test_a_redis_that_is_still_loading_is_away(make: Make, archive: Archiv
             pytest.raises(redis.BusyLoadingError),
         ):
             client.get("x")
-        for _ in range(3):
+        while memory.state != "local":  # by the first that it answers so, on a busy machine later
             await exchange(memory, archive)
-        assert memory.state == "local"
         server.kill()
         server.start()
         await state(memory, "redis")

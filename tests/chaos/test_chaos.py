@@ -8,9 +8,8 @@ from tests.chaos.run import run
 from tests.support.mongod import require_mongod
 from tests.support.redis_server import redis_server_binary
 
-# Breaks MongoDB, Redis, a server, its hearing and clients in so short a time. (339 breaks more; it
-# kills a server while MongoDB is frozen, and is not flawless each time yet on a busy machine.)
-SEED = 602
+# Of the first two thousand, one of those that break the most different things in so short a time.
+SEED = 339
 SECONDS = 10
 
 
@@ -22,4 +21,4 @@ async def test_nothing_acknowledged_is_lost_or_doubled_whatever_breaks() -> None
     assert not outcome.findings, str(outcome)
     # It was no idle run: turns were answered, and servers and what they share broke meanwhile.
     assert outcome.counts["completed"] > 15
-    assert sum(outcome.faults.values()) > 8
+    assert sum(outcome.faults.values()) > 10

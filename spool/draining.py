@@ -9,6 +9,8 @@ Races, and what closes them:
   unique number. Then the turn here gets the next number that is free.
 - Another server went on with a turn that was open when the store went away: its attempt and owner.
   What the permanent store has then stays, and readers here are shown that.
+- Another server's turn, accepted meanwhile, stands before what has ended here, and has no end yet:
+  it is marked, and all are counted anew as it ends (``recount``).
 - A message that was sent again where nobody could know it: the unique message id. The first stays.
 - The conversation was deleted: its tombstone. Nothing of it comes back.
 """
@@ -116,7 +118,8 @@ class Drain:
             # Counted from the last: it may have another id and number there.
             new = len(lodging.new_of(turn))
             stored += [(kept, each) for each in messages_of(kept)[::-1][:new][::-1]]
-        # What ends before these later is counted with them then.
+        # A turn before these that has no end yet changes their counts when it ends: they are not to
+        # be kept in mind.
         self._permanent.turns.forget_rest(conversation.id)
         as_told = as_told and not is_mended
         return Drained(

@@ -185,7 +185,8 @@ class Link:
         self._idle: list[AbstractConnection] = []
         self._waiting: deque[_Request] = deque()
         self._batches: set[asyncio.Task[None]] = set()
-        self._flush_is_due = False
+        self._beginning = 0
+        """Batches that have not taken what they are to send yet."""
         self._closed = False
 
     async def command(self, *arguments: str | bytes | int, may_be_refused: bool = False) -> Reply:
@@ -225,23 +226,32 @@ class Link:
         if self._closed or len(self._waiting) >= MAX_WAITING:
             raise RedisAway("closed" if self._closed else "too many requests are waiting")
         self._waiting.append(request)
-        if not self._flush_is_due and len(self._batches) < MAX_BATCHES:
-            self._flush_is_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        self._begin_batches()
         return request.future
 
-    def _flush(self) -> None:
-        self._flush_is_due = False
-        while self._waiting and len(self._batches) < MAX_BATCHES and not self._closed:
-            count = min(MAX_BATCH, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(count)]
-            task = asyncio.create_task(self._send(batch), name="redis-batch")
+    def _begin_batches(self) -> None:
+        """As many as what waits is enough for, and not too many. Each takes what it sends when its
+        task runs for the first time: what is asked for in this turn of the event loop goes along.
+        """
+        while (
+            len(self._waiting) > self._beginning * MAX_BATCH
+            and len(self._batches) < MAX_BATCHES
+            and not self._closed
+        ):
+            self._beginning += 1
+            task = asyncio.create_task(self._send_some(), name="redis-batch")
             self._batches.add(task)
             task.add_done_callback(self._sent)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
         self._batches.discard(task)
-        self._flush()
+        self._begin_batches()
+
+    async def _send_some(self) -> None:
+        self._beginning -= 1
+        count = min(MAX_BATCH, len(self._waiting))
+        if count:  # else it failed meanwhile
+            await self._send([self._waiting.popleft() for _ in range(count)])
 
     async def _send(self, batch: list[_Request]) -> None:
         try:

@@ -171,6 +171,7 @@ async def test_a_redis_restored_from_a_snapshot_is_seen_through_though_no_comman
     await memory.read("edited", at_least=archive.rewrite("edited"))
     own_server.kill()
     own_server.start()
+    await asyncio.sleep(0.05)  # the event loop was held up, and has not seen that they ended
     stale = memory.counts["stale"]
     for name in names:
         transcript = await memory.read(name, at_least=archive.position(name))

@@ -23,8 +23,8 @@ from memory.errors import Unavailable
 from mongo.breaker import Breaker, Operation, Told
 from mongo.collections import Collections, Document
 from mongo.detached import Calls, Detached
-from mongo.direct import DirectPool
 from mongo.errors import driver_errors_wrapped
+from mongo.pool import DirectPool
 
 log = logging.getLogger(__name__)
 

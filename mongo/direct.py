@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pymongo.asynchronous.pool import AsyncConnection, Pool
+from pymongo.asynchronous.pool import AsyncConnection
 from pymongo.errors import ProtocolError
 from pymongo.message import _UNPACK_REPLY
 
@@ -53,12 +53,3 @@ class DirectConnection(AsyncConnection):
             # Closes it: what comes yet would be taken for the next reply.
             await self._raise_connection_failure(error)
             raise
-
-
-class DirectPool(Pool):
-    async def connect(self, *arguments: Any, **options: Any) -> AsyncConnection:
-        connection = await super().connect(*arguments, **options)
-        # The driver's own looks after the server wait for news, and have to be called off.
-        if not self.is_sdam:
-            connection.__class__ = DirectConnection  # the parent names its class itself
-        return connection

@@ -14,7 +14,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.pool import Pool
 from pymongo.errors import AutoReconnect, DocumentTooLarge, NetworkTimeout
 
-from mongo.direct import SHORT_SECONDS, DirectConnection, DirectPool
+from mongo.direct import SHORT_SECONDS, DirectConnection
+from mongo.pool import DirectPool
 from tests.stores.lossy import LossyWay
 from tests.support.mongod import Mongod
 

@@ -12,20 +12,36 @@ becomes its text. Whatever is more than that is left to the SDK:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import Any
+from contextlib import suppress
+from enum import Enum
+from typing import Any, Literal, cast
 
+import openai
 import orjson
 from openai import AsyncOpenAI, AsyncStream
 from openai._streaming import ServerSentEvent, SSEBytesDecoder
 from openai.types.chat import ChatCompletionChunk
 
+from agent.alike import Alike
 from agent.answering import Pause
+from agent.unread import left_unread
 
 DATA, COMMENT, END = b"data:", b":", b"\n\n"
 
+DONE = (b"data: [DONE]", b"data:[DONE]")
+
+# As long as the SDK gives it.
+DRAIN_SECONDS = 0.1
+
 ODD = b"odd"
 """Stands for what has no end yet, and is to be left to the SDK as it is."""
+
+
+class Sign(Enum):
+    DONE = "done"
+
 
 Piece = str | dict[str, Any]
 """A text delta and nothing else; or an event as the SDK would have it."""
@@ -40,8 +56,9 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
     def __init__(self, *, client: AsyncOpenAI, **more: Any) -> None:
         super().__init__(client=client, **more)
         self._decoder = _Blocks(self._decoder)
+        self._alike = Alike(_text_of)
         # Lists of blocks; where they were left to the SDK, its events.
-        self._body: AsyncIterator[Any] = super()._iter_events()
+        self._body = cast("AsyncGenerator[Any, None]", super()._iter_events())
 
     def _iter_events(self) -> AsyncIterator[ServerSentEvent]:
         # Whoever reads on reads on from here: the response has but one body.
@@ -51,7 +68,7 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
         """What has come, as it comes, in the order of its events. Raises what the SDK raises.
 
         With a ``pause`` (``AnswerRequest``), which comes after each text, texts that follow one
-        another are joined. It waits unread in aiohttp's buffer, which is bounded.
+        another are joined. Meanwhile the response is left unread.
 
         Closes the response at its end, and where it is given up.
         """
@@ -68,6 +85,11 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
                         if pieces:
                             yield pieces  # these came before it
                         raise
+                    if piece is Sign.DONE:
+                        if pieces:
+                            yield pieces
+                        await self._drain()
+                        return
                     if piece is None:
                         self._decoder.leave([] if block is ODD else blocks[place:])
                         is_odd = True
@@ -80,22 +102,36 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
                 if pieces:
                     yield pieces
                     if pause is not None and isinstance(pieces[-1], str):
-                        await pause()
+                        with left_unread(self.response):
+                            await pause()
                 if is_odd:
                     async for chunk in self:
                         yield [chunk.model_dump()]
                     return
         finally:
+            await self._body.aclose()
             await self.response.aclose()
+            # They hold on to this object, as it does to them: that is left to the garbage
+            # collector, which stands still for all it has to look through.
+            self._body = self._iterator = _nothing()
 
-    def _piece(self, block: bytes) -> Piece | None:
+    async def _drain(self) -> None:
+        """Read what is left after the end, so that the connection can be used again."""
+        with suppress(openai.APIError, TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                async for _ in self._body:
+                    pass
+
+    def _piece(self, block: bytes) -> Piece | Literal[Sign.DONE] | None:
         """None for what is to be left to the SDK."""
+        if (alike := self._alike.text(block)) is not None:
+            return alike
         if not block.startswith(DATA) or b"\n" in block:
             return None
         try:
             event = orjson.loads(block[len(DATA) :])
         except orjson.JSONDecodeError:
-            return None
+            return Sign.DONE if block.startswith(DONE) else None
         if not isinstance(event, dict) or event.get("error"):
             return None
         if not _is_simple(event):
@@ -104,7 +140,10 @@ class LeanStream(AsyncStream[ChatCompletionChunk]):
             )
             return chunk.model_dump()
         text = _plain_text(event)
-        return event if text is None else text
+        if text is None:
+            return event
+        self._alike.learn(block, text)
+        return text
 
 
 class _Blocks:
@@ -147,6 +186,13 @@ class _Blocks:
         return blocks
 
 
+async def _nothing() -> AsyncGenerator[Any, None]:
+    """Of a stream that has come to its end."""
+    never: list[Any]
+    for never in ():
+        yield never
+
+
 async def _after(first: bytes, reads: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for read in reads:
@@ -182,6 +228,12 @@ def _is_usual(usage: Any) -> bool:
         value is None or type(value) is int or (type(value) is dict and _is_usual(value))
         for value in usage.values()
     )
+
+
+def _text_of(block: bytes) -> str | None:
+    """Of a block that is one event in one line."""
+    event = orjson.loads(block[len(DATA) :])
+    return _plain_text(event) if _is_simple(event) else None
 
 
 def _plain_text(event: dict[str, Any]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -26,6 +27,7 @@ from langchain_openai import ChatOpenAI
 from agent.answering import Pause
 from agent.models import choose_model
 from agent.openai_chat import LeanChatOpenAI
+from agent.openai_stream import LeanStream
 from tests.agent.streams import BEGIN, DONE, STOP, STREAMS, event, sent, text
 from tests.support.provider import Provider, Script
 from tests.support.wait import wait_until
@@ -290,6 +292,38 @@ async def test_a_connection_that_breaks_off_is_missed(both: Both) -> None:
     assert ours[0] == theirs[0]
     assert ours[1] is not None
     assert theirs[1] is not None
+
+
+async def asked_by(both: Both) -> Any:
+    """The other end of the connection that a question came on."""
+    assert [chunk async for chunk in both.lean.astream_deltas([("user", "hello")])]
+    return both.provider.requests[-1].peer
+
+
+async def test_a_connection_is_used_again(both: Both) -> None:
+    both.provider.respond = lambda _: Script(raw=STREAMS["text"])
+    assert await asked_by(both) == await asked_by(both)
+
+
+async def test_what_does_not_end_after_its_end_is_not_waited_for(both: Both) -> None:
+    gate = asyncio.Event()
+    both.provider.respond = lambda _: Script(raw=STREAMS["text"], gate=gate)
+    async with asyncio.timeout(3):
+        await asked_by(both)
+    gate.set()
+
+
+async def test_nothing_of_an_answer_is_left_to_the_garbage_collector(both: Both) -> None:
+    both.provider.respond = lambda _: Script(raw=STREAMS["text"])
+    await asked_by(both)
+    gc.collect()
+    gc.disable()
+    try:
+        await asked_by(both)
+        left = [each for each in gc.get_objects() if isinstance(each, LeanStream)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 async def test_who_goes_ends_the_providers_stream(both: Both) -> None:

@@ -80,7 +80,7 @@ class Script:
     piece_bytes: int | None = None
     """Write the stream in pieces of so many bytes, wherever that splits it."""
     raw: bytes | None = None
-    """The whole body of the stream, instead of all that."""
+    """The whole body of the stream, instead of all that; ``gate`` holds its end."""
 
 
 @dataclass
@@ -293,6 +293,8 @@ async def _events(body: Body, script: Script) -> AsyncIterator[bytes | None]:
     """The bytes of the stream; None where the connection is to break."""
     if script.raw is not None:
         yield script.raw
+        if script.gate is not None:
+            await script.gate.wait()
         return
     yield _event(body, {"delta": {"role": "assistant", "content": ""}})
     for index in range(len(script.chunks) + 1):

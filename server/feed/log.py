@@ -35,8 +35,9 @@ _CURSOR = re.compile(r"([1-9][0-9]{0,15})-(0|[1-9][0-9]{0,14})")
 TOLD = ("created", "queued", "running")
 
 
-class Entry(NamedTuple):
-    """An event in its place, as readers are given it."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """An event in its place, as readers are given it. There are hundreds of thousands, and no way
+    back from one to itself: the garbage collector need not look at them."""
 
     number: int
     name: str

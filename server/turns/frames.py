@@ -9,7 +9,7 @@ from collections.abc import Callable
 # The first piece goes at once. 30 ms is below what a reader notices, and at 50 tokens a second
 # already a third of the events less.
 FRAME_SECONDS = 0.03
-LONGEST_FRAME_SECONDS = 0.1
+LONGEST_FRAME_SECONDS = 0.15
 
 # A frame costs the same however much is in it. So it is a little longer with each answer that is
 # being said beside this one, longer where the event loop works more than half of the time (by 15 ms
@@ -75,6 +75,10 @@ class Pace:
 REPLACEMENT = "\ufffd"
 
 
+def _to_nobody(index: int, text: str) -> None:
+    """Nothing comes after the end."""
+
+
 class Frames:
     """Joins what arrives within a frame. ``send`` gets each frame's index and text."""
 
@@ -132,6 +136,8 @@ class Frames:
             self._half = ""
             self._waiting.append(REPLACEMENT)
         self.flush()
+        # Whose it is has this object, which the garbage collector would have to find out.
+        self._send = _to_nobody
 
     def _whole(self, text: str) -> str:
         """Text that UTF-8 can express: no store and no log takes half a surrogate pair. Its other

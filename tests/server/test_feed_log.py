@@ -9,7 +9,7 @@ from memory.records import Position, ToolUse, Turn, answer_of, question_of
 from server.feed import events
 from server.feed.events import Event
 from server.feed.keys import MAX_BYTES, MAX_EVENTS
-from server.feed.log import Checkpoint, LiveTurn, Log, Verdict
+from server.feed.log import Checkpoint, Entry, LiveTurn, Log, Verdict
 from tests.support.turns import a_turn
 
 EMPTY = Checkpoint(0, Position(), [])
@@ -343,11 +343,8 @@ def test_an_event_of_a_kind_that_nobody_here_knows_is_passed_on(log: Log) -> Non
     tell(log, *journey(1)[:2])
     before = Log("c", log.checkpoint())
     entry = log.hear(3, "turn:thought", ("thought", 1, "turn-1", 1, {"new": []}), {"so": "?"})
-    assert entry == (
-        3,
-        "turn:thought",
-        {"conversation_id": "c", "cursor": f"{log.epoch}-3", "so": "?"},
-    )
+    payload = {"conversation_id": "c", "cursor": f"{log.epoch}-3", "so": "?"}
+    assert entry == Entry(3, "turn:thought", payload)
     assert log.since(f"{log.epoch}-2") == [entry]
     assert log.tells_the_same_as(before)
 

@@ -21,7 +21,7 @@ from server.feed import events
 from server.feed.events import Event
 from server.feed.feeds import SAID_EVERY
 from server.feed.line import MOST_TOGETHER, Write
-from server.feed.log import Checkpoint, LiveTurn, Log
+from server.feed.log import Checkpoint, Entry, LiveTurn, Log
 from server.feed.shared import SharedLogs
 from server.shapes import tool_shape
 from tests.support.redis_server import RedisServer
@@ -104,7 +104,9 @@ class Both:
         assert there is not None
         assert here is not None
         assert [
-            (each.number, each.name, {**each.fields(), "cursor": f"{each.epoch}-{each.number}"})
+            Entry(
+                each.number, each.name, {**each.fields(), "cursor": f"{each.epoch}-{each.number}"}
+            )
             for each in there
         ] == here
 

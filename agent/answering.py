@@ -7,14 +7,19 @@ from typing import Any, Protocol
 
 import msgspec
 
-from memory.records import Choice, Message, Position, ToolUse
+from memory.records import Choice, Message, Position, ToolUse, Transcript
 
 Note = Callable[[list[ToolUse]], Awaitable[None]]
 Pause = Callable[[], Awaitable[None]]
+Admitted = Callable[[], Awaitable[None]]
 
 
 async def note_nothing(uses: list[ToolUse]) -> None:
     """Where nobody goes on with a turn."""
+
+
+async def at_once() -> None:
+    """Where nothing has to be waited for."""
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +33,11 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True):
     position: Position
     """Where the conversation stands with this question: what memory must at least hold for the
     prompt. Later questions may be waiting already; they are no part of this turn's prompt."""
+    transcript: Transcript | None = None
+    """The conversation with this question, where it was read already."""
+    admitted: Admitted = at_once
+    """Awaited before anything is done that can't be undone: an answer may be begun while the store
+    is still asked whether it is wanted so. Cancelled where it is not."""
     choice: Choice = Choice()
     """What the conversation is to be answered with."""
     tools: list[ToolUse] = []

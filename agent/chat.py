@@ -142,7 +142,9 @@ class ChatAgent:
         return self._state
 
     async def answer(self, request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
-        transcript = await self._memory.read(request.conversation_id, at_least=request.position)
+        transcript = request.transcript or await self._memory.read(
+            request.conversation_id, at_least=request.position
+        )
         self._note_if_due(request.conversation_id, transcript)
         chosen = self._choosing.choose(request)
         offer = NOTHING if self._own is not None else self._offering.to(chosen.chat)
@@ -172,6 +174,7 @@ class ChatAgent:
         span = self._traces.begin("prompt", prompt.given.measures(), kind="internal")
         span.end()
         if self._own is not None:
+            await request.admitted()
             answer = self._own.answer(request, prompt, chosen.model)
         else:
             yield AnswerChunk(context=prompt.given.record(chosen.model))

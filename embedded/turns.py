@@ -67,6 +67,9 @@ class EmbeddedTurns:
     def at_rest(self, conversation_id: str) -> Rest | None:
         return None  # to ask costs as little
 
+    def comes_to_rest(self, turn: Turn) -> None:
+        return None
+
     def forget_rest(self, conversation_id: str) -> None:
         return None
 

@@ -107,7 +107,13 @@ class Cached:
     # Writing
 
     async def remember(
-        self, session: Session, conversation_id: str, message: Message, position: Position
+        self,
+        session: Session,
+        conversation_id: str,
+        message: Message,
+        position: Position,
+        *,
+        begins: bool = False,
     ) -> None:
         if message.seq is None:
             raise ValueError("a message must have its number to be remembered")
@@ -124,6 +130,7 @@ class Cached:
                     entries.order_key(message.seq),
                     position.revision,
                     position.answers if message.seq % 2 == 0 else -1,
+                    entries.encode_summary(None, 0) if begins else "",
                 )
                 self.counts[f"add {outcome.decode()}"] += 1
                 if outcome == b"refused" and message.seq % 2 == 0:
@@ -133,7 +140,11 @@ class Cached:
                 return
             except RedisAway:
                 self.counts["failed"] += 1
-        self._remember_locally(conversation_id, message, position)
+        if begins:
+            whole = Transcript(messages=[message], position=replace(position, turn=1))
+            self.window.put(conversation_id, whole)
+        else:
+            self._remember_locally(conversation_id, message, position)
         self._touch(session, conversation_id)
 
     def _remember_locally(self, conversation_id: str, message: Message, position: Position) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
+from memory import succession
 from memory.advice import advice
 from memory.alone import Alone
 from memory.archive import Archive
@@ -155,15 +156,27 @@ class RedisConversationMemory:
         session, cached = await self._archived()
         return await cached.peek(session, conversation_id)
 
-    async def remember(self, conversation_id: str, message: Message, position: Position) -> None:
+    async def remember(
+        self, conversation_id: str, message: Message, position: Position, *, begins: bool = False
+    ) -> None:
         """Bring the cache up to date with ``message``, once the permanent store has it.
 
         ``message`` must be numbered; ``position`` is where the conversation stands with it, as the
         store knows: its revision, and for an answer how many there are including it. May be
-        repeated. A conversation that is not cached stays so.
+        repeated. A conversation that is not cached stays so, unless it ``begins`` with this message
+        and was made just now: nothing else can be missing then.
         """
         session, cached = await self._archived()
-        await self._shielded(cached.remember(session, conversation_id, message, position))
+        write = cached.remember(session, conversation_id, message, position, begins=begins)
+        await self._shielded(write)
+
+    def continued(
+        self, transcript: Transcript, message: Message, position: Position
+    ) -> Transcript | None:
+        """What ``read`` gives once ``message`` is remembered, which comes right after this
+        transcript; None where that can't be told from it."""
+        outcome, continued = succession.add(transcript, message, position, self._max)
+        return continued if outcome == "added" else None
 
     async def messages_after(self, conversation_id: str, seq: int, limit: int) -> list[Message]:
         """From the permanent store: see ``Archive``. Raises ``Unavailable`` and ``NotFound``."""

@@ -16,7 +16,8 @@ class Resting:
 
     Races: a turn is closed, and another opens while it is looked whether any is open. That one has
     a later number, which the next insert collides with. And a look that began before the turn was
-    closed may have missed an earlier one: it ``rests`` only by a look that began after it.
+    closed may have missed an earlier one: it ``rests`` only by a look that began after it. Where
+    the turn has run here, no look is needed, nor that it is closed: no earlier one was open.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,11 @@ class Resting:
         self._last[turn.conversation_id] = known if known and known.n > last.n else last
         while len(self._last) > MAX_RESTING:
             self.forget(next(iter(self._last)))
+
+    def comes_to_rest(self, turn: Turn) -> None:
+        """See ``TurnStore``."""
+        self.closed(turn)
+        self._at_rest.add(turn.conversation_id)
 
     def last_closed(self, conversation_id: str) -> Rest | None:
         return self._last.get(conversation_id)

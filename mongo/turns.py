@@ -67,6 +67,9 @@ class MongoTurns(TurnReads):
     def at_rest(self, conversation_id: str) -> Rest | None:
         return self._resting.at(conversation_id)
 
+    def comes_to_rest(self, turn: Turn) -> None:
+        self._resting.comes_to_rest(turn)
+
     def forget_rest(self, conversation_id: str) -> None:
         self._resting.forget(conversation_id)
 

@@ -80,10 +80,14 @@ class Memory(Protocol):
     async def read(self, conversation_id: str, *, at_least: Position) -> Transcript: ...
 
     async def remember(
-        self, conversation_id: str, message: Message, position: Position
+        self, conversation_id: str, message: Message, position: Position, *, begins: bool = False
     ) -> None: ...
 
     async def forget(self, conversation_id: str) -> None: ...
+
+    def continued(
+        self, transcript: Transcript, message: Message, position: Position
+    ) -> Transcript | None: ...
 
 
 class Workmates(Protocol):

@@ -126,6 +126,10 @@ class SpooledTurns:
         self._forget_in_doubt(conversation_id)
         return self._there.at_rest(conversation_id)
 
+    def comes_to_rest(self, turn: Turn) -> None:
+        if turn.spooled is None and turn.conversation_id not in self._lodgings.lodged:
+            self._there.comes_to_rest(turn)
+
     def forget_rest(self, conversation_id: str) -> None:
         self._there.forget_rest(conversation_id)
 

@@ -180,6 +180,12 @@ class TurnStore(Protocol):
         """
         ...
 
+    def comes_to_rest(self, turn: Turn) -> None:
+        """``turn`` has run in this process and has ended: it is in memory and on the feed, and is
+        yet to be closed. Only the earliest open turn may run, so nothing before it is open; and
+        whatever comes after it has a later number."""
+        ...
+
     def forget_rest(self, conversation_id: str) -> None:
         """Keep it in mind no longer: another server may be bringing in what was said before."""
         ...

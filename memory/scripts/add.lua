@@ -1,7 +1,8 @@
 -- Add a message that the permanent store has. Answers what became of it: 'added', 'there' (already),
 -- 'trimmed' (older than all that is kept), 'refused' (of an older revision), or why the three keys
 -- were dropped: 'absent', 'broken', 'stale'.
--- ARGV: ttl, max messages, entry, id hash, order key, revision, answers (-1: it is a question)
+-- ARGV: ttl, max messages, entry, id hash, order key, revision, answers (-1: it is a question), and the
+-- summary of a conversation that begins with it, '' for any other
 local ttl, max = ARGV[1], tonumber(ARGV[2])
 local entry, hash, order = ARGV[3], ARGV[4], ARGV[5]
 local revision, answers = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -13,6 +14,14 @@ end
 
 local now = standing()
 -- Also when nothing is there: whoever is loading right now may have read before this message was.
+if now.condition == 'absent' and ARGV[8] ~= '' then
+  drop()
+  redis.call('RPUSH', messages, entry)
+  redis.call('SET', summary, ARGV[8])
+  redis.call('SET', turns, 0)
+  refresh(ttl)
+  return 'begun'
+end
 if now.condition ~= 'whole' then return dropped(now.condition) end
 if revision > now.revision then return dropped('stale') end
 if revision < now.revision then return 'refused' end

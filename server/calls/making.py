@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent.finding import Finder
-from memory.records import Message, Position
+from memory.records import Message, Position, Transcript
 from server.attachments import Attachments
 from server.calls.attachments import AttachmentCalls
 from server.calls.conversations import ConversationCalls
@@ -38,10 +38,16 @@ from stores.contract import Store
 
 class Memory(Protocol):
     async def remember(
-        self, conversation_id: str, message: Message, position: Position
+        self, conversation_id: str, message: Message, position: Position, *, begins: bool = False
     ) -> None: ...
 
     async def forget(self, conversation_id: str) -> None: ...
+
+    async def read(self, conversation_id: str, *, at_least: Position) -> Transcript: ...
+
+    def continued(
+        self, transcript: Transcript, message: Message, position: Position
+    ) -> Transcript | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

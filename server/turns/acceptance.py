@@ -23,6 +23,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 
@@ -39,6 +40,7 @@ from memory.records import (
     Attachment,
     Choice,
     Conversation,
+    Message,
     Position,
     Question,
     Turn,
@@ -52,7 +54,8 @@ from server.clock import now_ms
 from server.errors import Busy, Conflict
 from server.feed.feeds import Feeds
 from server.protocol import SendMessage
-from server.turns.answering import Answering, Memory, position_at
+from server.turns.ahead import NEW, ReadAhead, ReadingMemory
+from server.turns.answering import Answering, position_at
 from server.turns.toll import Purse, Toll
 from server.turns.waiting import Joining
 from stores.contract import ConversationStore, Rest, TurnStore
@@ -62,6 +65,16 @@ MAX_COLLISIONS = 50
 TITLE_CHARS = 60
 # Conversations kept in mind; half a kilobyte each.
 MAX_KNOWN = 10_000
+
+
+class Memory(ReadingMemory, Protocol):
+    """What is asked of it about a message."""
+
+    async def remember(
+        self, conversation_id: str, message: Message, position: Position, *, begins: bool = False
+    ) -> None: ...
+
+    async def forget(self, conversation_id: str) -> None: ...
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -119,8 +132,10 @@ class Acceptance:
         if known is not None:
             return await self._known(known, call, attachments)
         if call.conversation_id is not None:
-            conversation = follows and self._as_known_here(call.conversation_id, user_id)
-            if not conversation:
+            conversation = None
+            if follows:
+                conversation = await self._as_known_here(call.conversation_id, user_id)
+            if conversation is None:
                 conversation = await self._conversations.get(call.conversation_id, user_id)
             await self._attachments.keep(user_id, conversation.id, call.message_id, attached)
             return Place(conversation, False, None, attachments, is_paid)
@@ -170,12 +185,23 @@ class Acceptance:
         conversation = await self._conversations.get(turn.conversation_id, turn.user_id)
         return Place(conversation, False, turn, attachments)
 
-    def _as_known_here(self, conversation_id: str, user_id: str) -> Conversation | None:
+    async def _as_known_here(self, conversation_id: str, user_id: str) -> Conversation | None:
         """A conversation need not be read again that came to rest here: it stays its user's, a
         title stays a title, and whether it was deleted or configured is found out by ``touch``."""
         known = self._known_here.get(conversation_id)
-        is_good = known and known.user_id == user_id and known.title
-        return known if is_good and self._turns.at_rest(conversation_id) else None
+        if known is None or known.user_id != user_id or not known.title:
+            return None
+        await self._resting(conversation_id)
+        return known if self._turns.at_rest(conversation_id) else None
+
+    async def _resting(self, conversation_id: str) -> None:
+        """The end of its last turn may have been told a moment ago. Returns when that is closed, or
+        need not be."""
+        if self._turns.at_rest(conversation_id) is None:
+            async with self._feeds.announcing.holding(conversation_id):
+                pass
+        if self._turns.at_rest(conversation_id) is None:
+            await self._answering.concluded(conversation_id)
 
     def _keep_in_mind(self, conversation: Conversation) -> None:
         self._known_here[conversation.id] = conversation
@@ -190,18 +216,23 @@ class Acceptance:
         """
         if place.turn is not None:
             return await self._repeated(place.turn, place.conversation)
+        await self._resting(place.conversation.id)
         async with self._feeds.announcing.holding(place.conversation.id):
             asked = time.monotonic()
             try:
                 with (
                     self._answering.reserving() as has_room,
                     self._answering.joining(place.conversation.user_id) as joining,
+                    self._read_ahead(place) as read_ahead,
                 ):
                     turn, earlier = await self._insert(place, call, has_room, joining)
-                    turn, conversation = await self._announce(turn, call)
-                    if turn.status == "running":
-                        position = position_at(conversation, turn)
-                        self._answering.begin(turn, position, leased_at=asked)
+                    transcript = await read_ahead.with_question(turn)
+                    with self._answering.ahead(turn, transcript, leased_at=asked) as ahead:
+                        begins = place.created and turn.n == 1
+                        turn, conversation = await self._announce(turn, call, begins=begins)
+                        if turn.status == "running":
+                            position = position_at(conversation, turn)
+                            self._answering.begin(turn, position, leased_at=asked, ahead=ahead)
             except DuplicateMessage:
                 known = await self._turns.by_message(place.conversation.user_id, call.message_id)
                 if known is None:
@@ -222,6 +253,11 @@ class Acceptance:
         if turn.status == "queued":
             await self._wait_in_line(turn, earlier, call)
         return Accepted(turn, conversation)
+
+    def _read_ahead(self, place: Place) -> ReadAhead:
+        conversation_id = place.conversation.id
+        rest = NEW if place.created else self._turns.at_rest(conversation_id)
+        return ReadAhead(self._memory, conversation_id, rest)
 
     async def _paid_twice(self, place: Place, call: SendMessage, turn: Turn) -> Accepted:
         if place.is_paid:
@@ -291,19 +327,26 @@ class Acceptance:
             choice=conversation.choice,
         )
 
-    async def _announce(self, turn: Turn, call: SendMessage) -> tuple[Turn, Conversation]:
+    async def _announce(
+        self, turn: Turn, call: SendMessage, *, begins: bool
+    ) -> tuple[Turn, Conversation]:
         """Into the conversation's counters, into memory, onto the feed; both as they are then."""
+        conversation_id, question = turn.conversation_id, question_of(turn)
         position = Position(revision=turn.revision, turn=turn.place)
         # At the same time, because the store has the turn. Where the conversation was deleted,
-        # memory has no keys for it, or they go after its tombstone is there.
+        # memory has no keys for it, or they go after its tombstone is there; what begins just then
+        # goes here.
         remembering = asyncio.ensure_future(
-            self._memory.remember(turn.conversation_id, question_of(turn), position)
+            self._memory.remember(conversation_id, question, position, begins=begins)
         )
         try:
             conversation = await self._conversations.touch(turn, title=title_of(call.content))
         except NotFound:
-            self._known_here.pop(turn.conversation_id, None)
+            self._known_here.pop(conversation_id, None)
             await self._turns.remove(turn)
+            if begins:
+                await remembering
+                await self._memory.forget(conversation_id)
             raise
         finally:
             await remembering

@@ -23,12 +23,14 @@ import msgspec
 from agent.answering import Agent
 from agent.tracing import Span
 from memory.errors import NotFound, Unavailable
+from memory.locks import KeyedLocks
 from memory.records import (
     ENDED,
     Answer,
     Conversation,
     Message,
     Position,
+    Transcript,
     Turn,
     TurnError,
     TurnStatus,
@@ -126,6 +128,8 @@ class Answering:
         self._all_begun = asyncio.Event()
         """Set while no place is reserved."""
         self._all_begun.set()
+        self._concluding = KeyedLocks()
+        """Held by conversation while one of its turns is concluded."""
         self.renewing = asyncio.Lock()
         """Held while leases are renewed, and while they are let go for good."""
         self.has_let_go = False
@@ -186,18 +190,49 @@ class Answering:
         run = self._runs.get(turn_id)
         return run.said() if run is not None else None
 
-    def begin(self, turn: Turn, position: Position, *, leased_at: float) -> None:
+    @contextmanager
+    def ahead(
+        self, turn: Turn, transcript: Transcript | None, *, leased_at: float
+    ) -> Iterator[Run | None]:
+        """Begin a turn that was just accepted as running while all that is left to do about its
+        acceptance is done, by what the conversation was when it was last read (``transcript`` has
+        the question). Nothing of it is told before ``begin``; without that it is given up at the
+        end. None without a ``transcript``."""
+        run = None
+        if transcript is not None and turn.status == "running" and not self.has_let_go:
+            run = self._start(turn, transcript.position, leased_at, transcript)
+        try:
+            yield run
+        finally:
+            if run is not None and not run.is_decided:
+                run.abandon()
+
+    def begin(
+        self, turn: Turn, position: Position, *, leased_at: float, ahead: Run | None = None
+    ) -> None:
         """Run a turn that this server has claimed or accepted as running.
 
         ``position`` is where the conversation stands with it; ``leased_at`` (monotonic seconds) is
-        a moment before the lease was asked for.
+        a moment before the lease was asked for. What was begun ``ahead`` goes on, unless the turn
+        is to be answered otherwise than was known then.
         """
+        if ahead is not None and ahead.turn.choice == turn.choice:
+            ahead.admit()
+            return
+        if ahead is not None:
+            ahead.abandon()
+            self._runs.pop(turn.id, None)
         self._waiting.remove(turn.id)
         if self.has_let_go:
             return  # so slow a call that this server has ended: another one takes it on
         known = self._runs.get(turn.id)
         if known is not None and known.turn.attempt >= turn.attempt:
             return  # so long on its way here that the sweep has taken it on
+        self._start(turn, position, leased_at)
+
+    def _start(
+        self, turn: Turn, position: Position, leased_at: float, transcript: Transcript | None = None
+    ) -> Run:
         run = Run(
             turn,
             position,
@@ -208,9 +243,11 @@ class Answering:
             lease_until=leased_at + self.lease_ms / 1000,
             doubted=self._verify_soon,
             pace=self._pace,
+            transcript=transcript,
         )
         self._runs[turn.id] = run
         self._tasks.start(self._run(run), f"turn {turn.id}")
+        return run
 
     def _verify_soon(self, run: Run) -> None:
         self._tasks.start(self._verify(run), f"doubt {run.turn.id}")
@@ -264,24 +301,28 @@ class Answering:
                 span.failed(ended.error.code)
             self.counts.ended(ended)
             self._ended(ended)
-            await self.conclude(ended)
+            await self.conclude(ended, ran_here=True)
 
-    async def conclude(self, turn: Turn) -> None:
+    async def conclude(self, turn: Turn, *, ran_here: bool = False) -> None:
         """An ended turn goes into memory and onto the feed, and is closed; then the next begins.
+
+        Whoever hears the end and sends at once finds the conversation at rest where the turn
+        ``ran_here``; where not, the message waits until it is closed.
 
         Raises ``Unavailable`` when the store is away; the sweep concludes it later.
         """
         self._waiting.remove(turn.id)
         answer = answer_of(turn)
-        # Whoever hears the end and sends at once finds the conversation free: the message waits
-        # for the lock, not for a turn.
-        async with self._feeds.announcing.holding(turn.conversation_id):
-            if answer is not None:
-                position = Position(
-                    revision=turn.revision, turn=turn.place, answers=turn.answers or 0
-                )
-                await self._memory.remember(turn.conversation_id, answer, position)
-            await self._feeds.ended(turn)
+        async with self._concluding.holding(turn.conversation_id):
+            async with self._feeds.announcing.holding(turn.conversation_id):
+                if answer is not None:
+                    position = Position(
+                        revision=turn.revision, turn=turn.place, answers=turn.answers or 0
+                    )
+                    await self._memory.remember(turn.conversation_id, answer, position)
+                await self._feeds.ended(turn)
+                if ran_here:
+                    self._turns.comes_to_rest(turn)
             try:
                 await self._turns.close(turn)
             except Unavailable:
@@ -290,12 +331,27 @@ class Answering:
                     extra={"action": "close_waits", "turn_id": turn.id},
                 )
                 return
+            has_more = await self._has_more(turn.conversation_id)
         if answer is not None:
             self._agent.turn_ended(turn.conversation_id, turn.user_id)
             self._answered(turn)
             if turn.answers == 1:
                 self._first_answered(turn)
-        await self.advance(turn.conversation_id)
+        if has_more:
+            await self.advance(turn.conversation_id)
+
+    async def concluded(self, conversation_id: str) -> None:
+        """Returns when none of its turns is being concluded here."""
+        if self._concluding.is_held(conversation_id):
+            async with self._concluding.holding(conversation_id):
+                pass
+
+    async def _has_more(self, conversation_id: str) -> bool:
+        """Whether another turn is open; what comes after this look sees to itself."""
+        try:
+            return bool(await self._turns.open_turns(conversation_id))
+        except Unavailable:
+            return True
 
     async def advance(self, conversation_id: str) -> None:
         """Begin the conversation's earliest open turn, if it waits, once there is room for it:

@@ -205,6 +205,7 @@ class Rewriting:
     async def _begin(
         self, conversation: Conversation, rewrite: Rewrite
     ) -> tuple[Turn, Conversation]:
+        await self._answering.concluded(conversation.id)
         async with self._feeds.announcing.holding(conversation.id):
             asked = time.monotonic()
             with (

@@ -21,6 +21,7 @@ from memory.records import (
     MessageStatus,
     Position,
     ToolUse,
+    Transcript,
     Turn,
     TurnError,
     TurnStatus,
@@ -72,11 +73,19 @@ class Run:
         lease_until: float,
         doubted: Callable[[Run], None],
         pace: Pace,
+        transcript: Transcript | None = None,
     ) -> None:
-        """``doubted`` is called where the log takes this run for one that is over."""
+        """``doubted`` is called where the log takes this run for one that is over.
+
+        With a ``transcript`` it is begun ahead: what can't be undone waits for ``admit``. The
+        provider is asked, no tool runs, and nobody is told anything.
+        """
         self.turn = turn
         self.lease_until = lease_until  # by time.monotonic(): past it, another may be writing
         self._position = position
+        self._transcript = transcript
+        self._decided = asyncio.Event()
+        """Set once it is admitted, or abandoned."""
         self._agent = agent
         self._feeds = feeds
         self._turns = turns
@@ -95,6 +104,16 @@ class Run:
         self._next_tool = 0
         self._unsaid = 0
         """Characters told since all was told in one."""
+
+    @property
+    def is_decided(self) -> bool:
+        return self._decided.is_set()
+
+    def admit(self) -> None:
+        """It is wanted: the turn is told to have started, and its answer as it comes."""
+        if not self._decided.is_set():
+            self._decided.set()
+            self._feeds.started(self.turn, self)
 
     async def wait_ended(self, timeout: float) -> None:
         """Wait until the end is in the store, or for ``timeout`` seconds."""
@@ -118,6 +137,7 @@ class Run:
     def abandon(self) -> None:
         """The turn is another server's now, or nobody's: not another word of it from here."""
         self._end("abandoned")
+        self._decided.set()
 
     def _end(self, ending: Literal["stopped", "abandoned"]) -> None:
         if self._ending is None:
@@ -199,8 +219,10 @@ class Run:
         """Answer; the ended turn, or None when it was abandoned."""
         self._began = time.monotonic()
         if self._began >= self.lease_until:
+            self.abandon()
             return None  # so long on its way here that another may have it
-        self._feeds.started(self.turn, self)
+        if self._transcript is None:
+            self.admit()
         if self._ending is None:
             self._generation = asyncio.create_task(
                 self._generate(), name=f"generation {self.turn.id}"
@@ -211,6 +233,7 @@ class Run:
                 self.abandon()
                 await asyncio.wait({self._generation})
                 raise
+        await self._decided.wait()
         self._frames.end()
         status, error = self._outcome()
         if status is None:
@@ -242,12 +265,16 @@ class Run:
             attempt=self.turn.attempt,
             question=question_of(self.turn),
             position=self._position,
+            transcript=self._transcript,
+            admitted=self._admission,
             choice=self.turn.choice,
             tools=self.turn.tools,
             pause=self._frames.over,
             note_tools=self._note_tools,
         )
         async for chunk in self._agent.answer(request):
+            if chunk.text or chunk.tool is not None:
+                await self._admission()
             if chunk.text:
                 self._frames.add(chunk.text)
             if chunk.tool is not None:
@@ -257,8 +284,13 @@ class Run:
             if chunk.context is not None:
                 self._context = chunk.context
 
+    async def _admission(self) -> None:
+        if not self._decided.is_set():
+            await self._decided.wait()  # where it is abandoned, it is cancelled as well
+
     async def _note_tools(self, uses: list[ToolUse]) -> None:
         """See ``AnswerRequest``. Called by the generation, which an abandoned run cancels."""
+        await self._admission()
         noted = replace(self.turn, tools=uses)
         if not await self._turns.note_tools(self.turn, uses):
             self.abandon()

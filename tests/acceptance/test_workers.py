@@ -148,6 +148,7 @@ async def test_polling_is_refused_and_says_why(start_app: StartApp, provider: Pr
     # One file for both, and the feeds by way of it.
     asking = await connected_to(app, 1)
     watching = await connected_to(app, 2, asking.token)
+    provider.respond = lambda _: Script(["echo: ", "hello"], delay=0.5)
     sent = await asking.send("hello")
     await watching.open(sent["conversation_id"])
     ended_turn = await watching.ended(sent["turn"]["id"])

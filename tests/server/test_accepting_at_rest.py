@@ -135,4 +135,6 @@ async def test_it_is_answered_as_it_was_configured_on_another_server(
     third = await here.send("third", conversation_id, follows=True)
     assert third.choice == Choice(model="larger")
     await at_rest(here, third)
-    assert [request.choice.model for request in here.agent.requests] == [None, "larger", "larger"]
+    # The second was begun as it was known here, and given up before anybody was told of that.
+    asked = [request.choice.model for request in here.agent.requests]
+    assert asked in ([None, None, "larger", "larger"], [None, "larger", "larger"])

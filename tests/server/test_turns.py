@@ -12,6 +12,7 @@ import pytest
 
 from agent.answering import AnswerChunk, AnswerRequest, Untitled
 from embedded.store import EmbeddedStore
+from memory import succession
 from memory.errors import Unavailable
 from memory.records import Message, Position, Transcript, Turn
 from server.attachments import Attachments
@@ -37,8 +38,19 @@ class Memory:
     async def read(self, conversation_id: str, *, at_least: Position) -> Transcript:
         return await self._store.load(conversation_id, 1000)
 
-    async def remember(self, conversation_id: str, message: Message, position: Position) -> None:
+    async def remember(
+        self, conversation_id: str, message: Message, position: Position, *, begins: bool = False
+    ) -> None:
         pass
+
+    async def forget(self, conversation_id: str) -> None:
+        pass
+
+    def continued(
+        self, transcript: Transcript, message: Message, position: Position
+    ) -> Transcript | None:
+        outcome, continued = succession.add(transcript, message, position, 1000)
+        return continued if outcome == "added" else None
 
 
 class ScriptedAgent:
@@ -51,6 +63,7 @@ class ScriptedAgent:
         self.asked: list[str] = []
         self.requests: list[AnswerRequest] = []
         self.most_at_once = 0
+        self.cancelled: list[str] = []
         self.context: dict[str, Any] | None = None
         self._now = 0
 
@@ -63,6 +76,9 @@ class ScriptedAgent:
             await self.gate.wait()
             yield AnswerChunk(context=self.context)
             yield AnswerChunk(text="answer")
+        except asyncio.CancelledError:
+            self.cancelled.append(str(request.question.content))
+            raise
         finally:
             self._now -= 1
 
@@ -99,7 +115,7 @@ class Server:
         self.agent = ScriptedAgent()
         memory = Memory(store)
         signals = Signals("us:1")
-        feeds = Feeds(lambda event, payload, sids: None, store, memory)
+        feeds = self.feeds = Feeds(lambda event, payload, sids: None, store, memory)
         self.answering = Answering(
             conversations=store.conversations,
             turns=store.turns,

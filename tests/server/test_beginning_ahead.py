@@ -1,0 +1,213 @@
+"""An answer is begun while the store is still asked whether it is wanted; told only when it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from agent.answering import AnswerChunk, AnswerRequest
+from memory.errors import NotFound, Unavailable
+from memory.records import ToolUse, Turn
+from mongo.store import MongoStore
+from tests.server.test_accepting_at_rest import at_rest, mongod, stores
+from tests.server.test_turns import USER, Server
+from tests.support.wait import wait_until
+
+__all__ = ["mongod", "stores"]
+
+Stores = tuple[MongoStore, MongoStore]
+
+
+class Held:
+    """A call of the store that waits, before it is made, until it is let go."""
+
+    def __init__(self, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_asked = asyncio.Event()
+        self.go = asyncio.Event()
+        self._real = getattr(owner, name)
+        self.error: Exception | None = None
+        monkeypatch.setattr(owner, name, self._call)
+
+    async def _call(self, *arguments: Any, **more: Any) -> Any:
+        self.is_asked.set()
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        return await self._real(*arguments, **more)
+
+
+Hold = Callable[[Any, str], Held]
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Hold:
+    return lambda owner, name: Held(owner, name, monkeypatch)
+
+
+@pytest.fixture
+async def server(stores: Stores) -> AsyncIterator[Server]:
+    server = Server(stores[0])
+    server.agent.gate.set()
+    yield server
+    await server.answering.drain(1)
+
+
+@pytest.fixture
+async def first(server: Server) -> Turn:
+    first = await server.send("first")
+    await at_rest(server, first)
+    return first
+
+
+def told(server: Server, turn: Turn) -> set[str]:
+    """The open turns that the conversation's feed has told of."""
+    feed = server.feeds._feeds[turn.conversation_id]
+    return set(feed.log.live)
+
+
+async def test_the_model_is_asked_while_the_conversation_is_still_being_touched(
+    stores: Stores, server: Server, first: Turn, hold: Hold
+) -> None:
+    server.agent.gate.clear()
+    touch = hold(stores[0].conversations, "touch")
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+    await touch.is_asked.wait()
+    await wait_until(lambda: server.agent.asked == ["first", "second"], "the model is asked")
+    [_, request] = server.agent.requests
+    assert request.transcript is not None
+    assert [message.content for message in request.transcript.messages] == [
+        "first",
+        "answer",
+        "second",
+    ]
+    server.agent.gate.set()
+    await asyncio.sleep(0.1)
+    assert told(server, first) == set()
+    assert not sending.done()
+    touch.go.set()
+    second = await sending
+    await server.answered(second)
+    assert server.agent.asked == ["first", "second"]
+    stored = await stores[0].load(first.conversation_id, 50)
+    assert [message.content for message in stored.messages] == [
+        "first",
+        "answer",
+        "second",
+        "answer",
+    ]
+
+
+async def test_a_new_conversation_need_not_be_read(
+    stores: Stores, server: Server, hold: Hold
+) -> None:
+    touch = hold(stores[0].conversations, "touch")
+    sending = asyncio.create_task(server.send("first"))
+    await wait_until(lambda: server.agent.asked == ["first"], "the model is asked")
+    touch.go.set()
+    await server.answered(await sending)
+    [request] = server.agent.requests
+    assert request.transcript is not None
+    assert [message.content for message in request.transcript.messages] == ["first"]
+
+
+async def test_of_a_deleted_conversation_nothing_is_told(
+    stores: Stores, server: Server, first: Turn, hold: Hold
+) -> None:
+    server.agent.gate.clear()
+    touch = hold(stores[0].conversations, "touch")
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    await stores[1].conversations.delete(first.conversation_id, USER)
+    touch.go.set()
+    with pytest.raises(NotFound):
+        await sending
+    await wait_until(lambda: server.agent.cancelled == ["second"], "the answer is given up")
+    await wait_until(lambda: not server.answering.held(), "it is let go")
+    assert told(server, first) == set()
+    assert await stores[0].turns.by_message(USER, "second") is None
+
+
+async def test_where_the_store_fails_the_answer_is_given_up_and_had_later(
+    stores: Stores, server: Server, first: Turn, hold: Hold
+) -> None:
+    server.agent.gate.clear()
+    touch = hold(stores[0].conversations, "touch")
+    touch.error = Unavailable("the reply is lost")
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    touch.go.set()
+    with pytest.raises(Unavailable):
+        await sending
+    await wait_until(lambda: server.agent.cancelled == ["second"], "the answer is given up")
+    server.agent.gate.set()
+    working = asyncio.create_task(server.work())
+    try:
+        second = await stores[0].turns.by_message(USER, "second")
+        assert second is not None
+        await server.answered(second)
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+
+
+async def test_what_another_server_has_accepted_is_not_passed_over(
+    stores: Stores, server: Server, first: Turn, hold: Hold
+) -> None:
+    there = Server(stores[1])
+    insert = hold(stores[0].turns, "insert")
+    sending = asyncio.create_task(server.send("third", first.conversation_id, follows=True))
+    await insert.is_asked.wait()
+    there.agent.gate.set()
+    await there.answered(await there.send("second", first.conversation_id))
+    insert.go.set()
+    third = await sending
+    assert third.n == 3
+    await server.answered(third)
+    [_, request] = server.agent.requests
+    assert request.transcript is None
+    await there.answering.drain(1)
+
+
+async def test_no_tool_runs_before_the_turn_is_wanted(
+    stores: Stores, server: Server, first: Turn, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    async def using_a_tool(request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
+        server.agent.asked.append(str(request.question.content))
+        await request.note_tools([ToolUse(id="one", name="tool", status="started", input={})])
+        ran.append("noted")
+        await request.admitted()
+        ran.append("admitted")
+        yield AnswerChunk(text="answer")
+
+    monkeypatch.setattr(server.agent, "answer", using_a_tool)
+    touch = hold(stores[0].conversations, "touch")
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    await asyncio.sleep(0.1)
+    assert ran == []
+    touch.go.set()
+    await server.answered(await sending)
+    assert ran == ["noted", "admitted"]
+
+
+async def test_what_is_stopped_before_that_has_begun_and_ended(
+    stores: Stores, server: Server, first: Turn, hold: Hold
+) -> None:
+    server.agent.gate.clear()
+    touch = hold(stores[0].conversations, "touch")
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    second = await stores[0].turns.by_message(USER, "second")
+    assert second is not None
+    stopping = asyncio.create_task(server.answering.stop(second.conversation_id, second.id))
+    await wait_until(lambda: server.agent.cancelled == ["second"], "the model is left")
+    touch.go.set()
+    assert (await sending).status == "running"  # as it was accepted
+    stopped = await stopping
+    assert stopped is not None
+    assert stopped.status == "stopped"

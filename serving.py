@@ -186,4 +186,4 @@ def settle_garbage_collector() -> None:
     """What is loaded by now stays: to look through it again and again makes the longest pauses."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(20_000, 50, 100)

@@ -211,3 +211,89 @@ async def test_what_is_stopped_before_that_has_begun_and_ended(
     stopped = await stopping
     assert stopped is not None
     assert stopped.status == "stopped"
+
+
+async def ended_and_not_closed(server: Server, hold: Hold) -> tuple[Turn, Held]:
+    """The first turn, whose end was told; closing it waits."""
+    close = hold(server.store.turns, "close")
+    first = await server.send("first")
+    await close.is_asked.wait()
+    assert server.store.turns.at_rest(first.conversation_id) is not None
+    return first, close
+
+
+async def all_closed(server: Server, conversation_id: str) -> None:
+    async def closed() -> bool:
+        return not await server.store.turns.open_turns(conversation_id)
+
+    await wait_until(closed, "all turns are closed")
+
+
+async def test_who_hears_the_end_and_sends_at_once_need_not_wait_until_that_is_closed(
+    server: Server, hold: Hold
+) -> None:
+    first, close = await ended_and_not_closed(server, hold)
+    second = await server.send("second", first.conversation_id, follows=True)
+    assert (second.n, second.status) == (2, "running")
+    await wait_until(lambda: server.agent.asked == ["first", "second"], "the model is asked")
+    close.go.set()
+    await server.answered(second)
+    await all_closed(server, first.conversation_id)
+    kept = await server.store.turns.get(second.conversation_id, second.id)
+    assert kept is not None
+    assert kept.answers == 2
+    conversation = await server.store.conversations.get(first.conversation_id, USER)
+    assert conversation.message_count == 4
+
+
+async def test_what_another_server_accepts_meanwhile_waits_and_is_answered(
+    stores: Stores, server: Server, hold: Hold
+) -> None:
+    there = Server(stores[1])
+    there.agent.gate.set()
+    first, close = await ended_and_not_closed(server, hold)
+    other = await there.send("other", first.conversation_id)
+    assert (other.n, other.status) == (2, "queued")
+    third = await server.send("third", first.conversation_id, follows=True)
+    assert (third.n, third.status) == (3, "queued")
+    close.go.set()
+    working = [asyncio.create_task(each.work()) for each in (server, there)]
+    try:
+        await server.answered(other)
+        await server.answered(third)
+    finally:
+        for task in working:
+            task.cancel()
+        await asyncio.wait(working)
+        await there.answering.drain(1)
+
+
+async def test_an_edit_waits_until_it_is_closed(server: Server, hold: Hold) -> None:
+    first, close = await ended_and_not_closed(server, hold)
+    waiting = asyncio.create_task(server.answering.concluded(first.conversation_id))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    close.go.set()
+    await waiting
+    await all_closed(server, first.conversation_id)
+
+
+async def test_where_the_server_dies_between_the_two_another_one_concludes_and_goes_on(
+    stores: Stores, server: Server, hold: Hold
+) -> None:
+    """The first is ended and open, the second runs, when it dies: it renews nothing any more."""
+    first, _ = await ended_and_not_closed(server, hold)
+    server.agent.gate.clear()
+    second = await server.send("second", first.conversation_id, follows=True)
+    assert second.status == "running"
+    there = Server(stores[1])
+    there.agent.gate.set()
+    working = asyncio.create_task(there.work())
+    try:
+        await there.answered(second)
+        await all_closed(there, first.conversation_id)
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+        await there.answering.drain(1)
+    assert there.agent.asked == ["second"]

@@ -58,6 +58,35 @@ async def test_it_is_not_at_rest_while_an_earlier_one_is_open(
         assert store.turns.at_rest(conversation_id) == Rest(2, 2, 0, None)
 
 
+async def test_what_ran_here_brings_it_to_rest_before_it_is_closed(
+    mongod: Mongod, mongo_database: str
+) -> None:
+    async with connected(MongoStore(mongod.uri, mongo_database)) as store:
+        conversation_id = await a_conversation(store)
+        ended = await finished(store, await sent(store, conversation_id, status="running"))
+        assert store.turns.at_rest(conversation_id) is None
+        store.turns.comes_to_rest(ended)
+        assert store.turns.at_rest(conversation_id) == Rest(1, 1, 0, 1)
+        await inserted(store, a_turn(conversation_id, 2, status="running"))
+        assert store.turns.at_rest(conversation_id) is None
+        await store.turns.close(ended)
+        assert len(await store.turns.open_turns(conversation_id)) == 1
+        assert store.turns.at_rest(conversation_id) is None
+
+
+async def test_what_waits_behind_it_has_the_next_number(
+    mongod: Mongod, mongo_database: str
+) -> None:
+    async with connected(MongoStore(mongod.uri, mongo_database)) as store:
+        conversation_id = await a_conversation(store)
+        running = await sent(store, conversation_id, status="running")
+        await sent(store, conversation_id)
+        store.turns.comes_to_rest(await finished(store, running))
+        with pytest.raises(DuplicateNumber):
+            await inserted(store, a_turn(conversation_id, 2, status="running"))
+        assert store.turns.at_rest(conversation_id) is None
+
+
 async def test_a_look_that_began_before_the_end_says_nothing(
     mongod: Mongod, mongo_database: str
 ) -> None:

@@ -14,10 +14,12 @@ import orjson
 
 # Some streams have more that changes from event to event. Each lesson costs parsing one event.
 MOST_LESSONS = 3
+MOST_PLACES = 30
 PROBE = "\u2603 in the place of what was said"
 
 Read = Callable[[bytes], str | None]
-"""What an event's text is to who parses it; None where it is more than text."""
+"""What an event's text is to who parses it; None where it is more than text. May raise
+``orjson.JSONDecodeError``."""
 
 
 class Alike:
@@ -52,9 +54,22 @@ class Alike:
         if self._lessons == MOST_LESSONS:
             return
         self._lessons += 1
-        before, quoted, after = event.partition(orjson.dumps(text))
-        # The words may stand elsewhere as well. Where others in their place are its text, that is
-        # where it is.
-        if quoted and self._read(before + orjson.dumps(PROBE) + after) == PROBE:
-            self._before, self._after = before + b'"', b'"' + after
-            self._least = len(self._before) + len(self._after)
+        # The words may stand elsewhere as well, and between others (`","` is everywhere). Where
+        # others in their place are its text, that is where it is.
+        quoted, start = orjson.dumps(text), 0
+        for _ in range(MOST_PLACES):
+            start = event.find(quoted, start)
+            if start < 0:
+                return
+            before, after = event[:start], event[start + len(quoted) :]
+            if self._reads_as_probe(before + orjson.dumps(PROBE) + after):
+                self._before, self._after = before + b'"', b'"' + after
+                self._least = len(self._before) + len(self._after)
+                return
+            start += 1
+
+    def _reads_as_probe(self, event: bytes) -> bool:
+        try:
+            return self._read(event) == PROBE
+        except orjson.JSONDecodeError:
+            return False

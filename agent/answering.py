@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -82,13 +82,13 @@ class Untitled(Protocol):
 
 
 class Agent(Protocol):
-    def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
+    def answer(self, request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
         """Stream the answer. Raises ``AnswerFailed`` (what was yielded before it stays said), and
         memory's ``Unavailable`` when the conversation can't be read. Closing the iterator ends the
         provider's stream at once."""
         ...
 
-    def turn_ended(self, conversation_id: str, user_id: str) -> None:
+    def turn_ended(self, conversation_id: str, user_id: str, turn_id: str) -> None:
         """A turn's end is in store and memory: whatever the agent does in the background (the
         rolling summary) may start. Returns at once."""
         ...

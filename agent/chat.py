@@ -32,7 +32,7 @@ from agent.tools.tool import Tool
 from agent.tracing import NO_TRACES, Traces
 from memory.records import Position, Transcript
 
-# Conversations whose summary is due once their answer has ended; more than can run at a time.
+# Turns with whose end their conversation's summary is due; more than can run at a time.
 MAX_DUE = 10_000
 
 NO_PROMPTS: Mapping[str, str] = MappingProxyType({})
@@ -145,7 +145,7 @@ class ChatAgent:
         transcript = request.transcript or await self._memory.read(
             request.conversation_id, at_least=request.position
         )
-        self._note_if_due(request.conversation_id, transcript)
+        self._note_if_due(request.turn_id, transcript)
         chosen = self._choosing.choose(request)
         offer = NOTHING if self._own is not None else self._offering.to(chosen.chat)
         try:
@@ -192,8 +192,8 @@ class ChatAgent:
             async for chunk in chunks:
                 yield chunk
 
-    def turn_ended(self, conversation_id: str, user_id: str) -> None:
-        at_least = self._due.pop(conversation_id, None)
+    def turn_ended(self, conversation_id: str, user_id: str, turn_id: str) -> None:
+        at_least = self._due.pop(turn_id, None)
         if at_least is not None:
             self._summariser.start(conversation_id, at_least)
         if self._facts is not None:
@@ -213,9 +213,9 @@ class ChatAgent:
         await self._running.close()
         await self._model.close()
 
-    def _note_if_due(self, conversation_id: str, transcript: Transcript) -> None:
+    def _note_if_due(self, turn_id: str, transcript: Transcript) -> None:
         """Judged from what the answer read anyway, so that most turns' end costs nothing."""
         if self._summariser.is_due(transcript.position.answers + 1, transcript.summary):
             if len(self._due) >= MAX_DUE:
                 self._due.pop(next(iter(self._due)))
-            self._due[conversation_id] = transcript.position
+            self._due[turn_id] = transcript.position

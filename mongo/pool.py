@@ -77,6 +77,8 @@ class DirectPool(Pool):
                 while True:
                     waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                     join(waiting)
+                    # Should anything have changed that none of these methods has seen.
+                    self._go_on()
                     try:
                         await waiting
                     except asyncio.CancelledError:

@@ -17,7 +17,7 @@ class Resting:
     Races: a turn is closed, and another opens while it is looked whether any is open. That one has
     a later number, which the next insert collides with. And a look that began before the turn was
     closed may have missed an earlier one: it ``rests`` only by a look that began after it. Where
-    the turn has run here, no look is needed, nor that it is closed: no earlier one was open.
+    the turn has run here, no look is needed, nor that it is closed: all earlier ones had ended.
     """
 
     def __init__(self) -> None:

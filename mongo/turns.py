@@ -270,7 +270,7 @@ class MongoTurns(TurnReads):
     ) -> Turn | None:
         require_end(status)
         require_end_text(answer, error)
-        # Turns before a running one are closed, so their count can't change under this.
+        # Turns before a running one have ended, so their count can't change under this.
         before = self._resting.answers_before(turn)
         if before is None:
             before = await self.answers_before(turn)

@@ -182,8 +182,8 @@ class TurnStore(Protocol):
 
     def comes_to_rest(self, turn: Turn) -> None:
         """``turn`` has run in this process and has ended: it is in memory and on the feed, and is
-        yet to be closed. Only the earliest open turn may run, so nothing before it is open; and
-        whatever comes after it has a later number."""
+        yet to be closed. Only the earliest turn that has not ended may run, so all before it have;
+        and whatever comes after it has a later number."""
         ...
 
     def forget_rest(self, conversation_id: str) -> None:

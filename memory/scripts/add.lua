@@ -1,5 +1,5 @@
--- Add a message that the permanent store has. Answers what became of it: 'added', 'there' (already),
--- 'trimmed' (older than all that is kept), 'refused' (of an older revision), or why the three keys
+-- Add a message that the permanent store has. Answers what became of it: 'added', 'begun' (nothing was
+-- there, and it is a conversation's first), 'there' (already), 'trimmed' (older than all that is kept), 'refused' (of an older revision), or why the three keys
 -- were dropped: 'absent', 'broken', 'stale'.
 -- ARGV: ttl, max messages, entry, id hash, order key, revision, answers (-1: it is a question), and the
 -- summary of a conversation that begins with it, '' for any other
@@ -13,15 +13,16 @@ local function dropped(why)
 end
 
 local now = standing()
--- Also when nothing is there: whoever is loading right now may have read before this message was.
 if now.condition == 'absent' and ARGV[8] ~= '' then
   drop()
   redis.call('RPUSH', messages, entry)
   redis.call('SET', summary, ARGV[8])
   redis.call('SET', turns, 0)
-  refresh(ttl)
+  -- Until its answer comes: where the conversation was deleted meanwhile, none will.
+  refresh(math.min(tonumber(ttl), 300))
   return 'begun'
 end
+-- Also when nothing is there: whoever is loading right now may have read before this message was.
 if now.condition ~= 'whole' then return dropped(now.condition) end
 if revision > now.revision then return dropped('stale') end
 if revision < now.revision then return 'refused' end

@@ -223,15 +223,16 @@ class Acceptance:
                 with (
                     self._answering.reserving() as has_room,
                     self._answering.joining(place.conversation.user_id) as joining,
-                    self._read_ahead(place) as read_ahead,
                 ):
+                    read_ahead = self._read_ahead(place)
                     turn, earlier = await self._insert(place, call, has_room, joining)
                     transcript = await read_ahead.with_question(turn)
                     with self._answering.ahead(turn, transcript, leased_at=asked) as ahead:
                         begins = place.created and turn.n == 1
                         turn, conversation = await self._announce(turn, call, begins=begins)
                         if turn.status == "running":
-                            position = position_at(conversation, turn)
+                            before = read_ahead.answers_before(turn)
+                            position = position_at(conversation, turn, answers_before=before)
                             self._answering.begin(turn, position, leased_at=asked, ahead=ahead)
             except DuplicateMessage:
                 known = await self._turns.by_message(place.conversation.user_id, call.message_id)
@@ -257,7 +258,7 @@ class Acceptance:
     def _read_ahead(self, place: Place) -> ReadAhead:
         conversation_id = place.conversation.id
         rest = NEW if place.created else self._turns.at_rest(conversation_id)
-        return ReadAhead(self._memory, conversation_id, rest)
+        return ReadAhead(self._memory, conversation_id, rest, self._answering.tasks)
 
     async def _paid_twice(self, place: Place, call: SendMessage, turn: Turn) -> Accepted:
         if place.is_paid:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from memory.errors import RememberingError
 from memory.records import Message, Position, Transcript, Turn, question_of
+from server.tasks import Tasks
 from stores.contract import Rest
 
 
@@ -25,52 +25,56 @@ class ReadingMemory(Protocol):
 NEW = Rest(n=0, place=0, revision=0, answers=0)
 """Of a conversation that was begun just now."""
 
+PATIENCE_SECONDS = 0.02
+"""It has had as long as the message took to be stored. Where that was not enough it is no gain."""
+
 
 class ReadAhead:
     """``with_question`` gives what came of it."""
 
-    def __init__(self, memory: ReadingMemory, conversation_id: str, rest: Rest | None) -> None:
+    def __init__(
+        self, memory: ReadingMemory, conversation_id: str, rest: Rest | None, tasks: Tasks
+    ) -> None:
         """``rest`` is where it came to rest, as far as is known here."""
         self._memory = memory
-        self._rest = rest
-        self._stood = Position()
-        self._reading: asyncio.Future[Transcript] | None = None
-        if rest is not None and rest is not NEW and rest.answers is not None:
-            self._stood = Position(revision=rest.revision, turn=rest.place, answers=rest.answers)
-            reading = memory.read(conversation_id, at_least=self._stood)
-            self._reading = asyncio.ensure_future(reading)
-            self._reading.add_done_callback(_seen)
+        self._rest = rest if rest is not None and rest.answers is not None else None
+        self._reading: asyncio.Task[Transcript | None] | None = None
+        if self._rest is not None and rest is not NEW:
+            reading = self._read(conversation_id, self._rest)
+            self._reading = tasks.start(reading, f"read ahead {conversation_id}")
+
+    async def _read(self, conversation_id: str, rest: Rest) -> Transcript | None:
+        try:
+            return await self._memory.read(conversation_id, at_least=_stood(rest))
+        except Exception:  # noqa: BLE001  # who answers reads it again, and tells what is wrong
+            return None
 
     async def with_question(self, turn: Turn) -> Transcript | None:
-        """None where it can't be read, or more may have happened than that."""
-        rest = self._rest
-        if rest is None or (rest.n + 1, rest.place + 1, rest.revision) != (
-            turn.n,
-            turn.place,
-            turn.revision,
-        ):
+        """None where it can't be read, not soon, or more may have happened than that."""
+        rest = self._followed_by(turn)
+        if rest is None:
             return None
-        transcript = Transcript(messages=[])
-        if rest is not NEW:
-            if self._reading is None:
-                return None
-            try:
-                transcript = await self._reading
-            except RememberingError:
-                return None
-        if transcript.position != self._stood or not transcript.whole:
+        transcript: Transcript | None = Transcript(messages=[])
+        if self._reading is not None:
+            await asyncio.wait({self._reading}, timeout=PATIENCE_SECONDS)
+            transcript = self._reading.result() if self._reading.done() else None
+        if transcript is None or transcript.position != _stood(rest) or not transcript.whole:
             return None
         position = Position(revision=turn.revision, turn=turn.place)
         return self._memory.continued(transcript, question_of(turn), position)
 
-    def __enter__(self) -> ReadAhead:
-        return self
+    def answers_before(self, turn: Turn) -> int:
+        """How many there are, at least."""
+        rest = self._followed_by(turn)
+        return (rest.answers or 0) if rest is not None else 0
 
-    def __exit__(self, *raised: object) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
+    def _followed_by(self, turn: Turn) -> Rest | None:
+        """Where it rested, if this turn came next."""
+        rest = self._rest
+        if rest is None or (rest.n + 1, rest.place + 1) != (turn.n, turn.place):
+            return None
+        return rest if rest.revision == turn.revision else None
 
 
-def _seen(reading: asyncio.Future[Transcript]) -> None:
-    if not reading.cancelled():
-        reading.exception()  # whoever needs it reads it again
+def _stood(rest: Rest) -> Position:
+    return Position(revision=rest.revision, turn=rest.place, answers=rest.answers or 0)

@@ -1,7 +1,8 @@
 """The turns this server answers or keeps waiting: begun, ended, handed on.
 
 After its end is in the store a turn is concluded: into memory, onto the feed, then closed. Only
-then may the conversation's next turn begin, on any server. A crash between two of these steps
+then may what waits in the conversation begin, on any server; a message that comes new to the one
+that told the end need not wait for that. A crash between two of these steps
 leaves an ended turn open; the sweep concludes it, and each step is harmless when repeated.
 
 Every turn that waits begins through one line, ``_ready``: conversations whose next turn may begin
@@ -17,8 +18,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
-
-import msgspec
 
 from agent.answering import Agent
 from agent.tracing import Span
@@ -133,12 +132,15 @@ class Answering:
         self.renewing = asyncio.Lock()
         """Held while leases are renewed, and while they are let go for good."""
         self.has_let_go = False
-        self._tasks = Tasks()
+        self._ahead = 0
+        """Runs that were begun ahead: each has its reserved place yet."""
+        self.tasks = Tasks()
+        """What goes on in the background; a drain waits for it."""
 
     @property
     def running(self) -> int:
         """With those about to run."""
-        return len(self._runs) + self._reserved
+        return len(self._runs) + self._reserved - self._ahead
 
     @property
     def waiting(self) -> int:
@@ -201,10 +203,15 @@ class Answering:
         run = None
         if transcript is not None and turn.status == "running" and not self.has_let_go:
             run = self._start(turn, transcript.position, leased_at, transcript)
+        if run is None:
+            yield None
+            return
+        self._ahead += 1
         try:
             yield run
         finally:
-            if run is not None and not run.is_decided:
+            self._ahead -= 1
+            if not run.is_decided:
                 run.abandon()
 
     def begin(
@@ -246,11 +253,11 @@ class Answering:
             transcript=transcript,
         )
         self._runs[turn.id] = run
-        self._tasks.start(self._run(run), f"turn {turn.id}")
+        self.tasks.start(self._run(run), f"turn {turn.id}")
         return run
 
     def _verify_soon(self, run: Run) -> None:
-        self._tasks.start(self._verify(run), f"doubt {run.turn.id}")
+        self.tasks.start(self._verify(run), f"doubt {run.turn.id}")
 
     async def _verify(self, run: Run) -> None:
         """The feed's log takes a run for one that is over: it is, or the log is wrong."""
@@ -333,7 +340,7 @@ class Answering:
                 return
             has_more = await self._has_more(turn.conversation_id)
         if answer is not None:
-            self._agent.turn_ended(turn.conversation_id, turn.user_id)
+            self._agent.turn_ended(turn.conversation_id, turn.user_id, turn.id)
             self._answered(turn)
             if turn.answers == 1:
                 self._first_answered(turn)
@@ -573,10 +580,10 @@ class Answering:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._all_begun.wait()
-        await self._tasks.settle(max(0.0, ends - time.monotonic()))
+        await self.tasks.settle(max(0.0, ends - time.monotonic()))
         for run in list(self._runs.values()):
             run.abandon()
-        await self._tasks.close()
+        await self.tasks.close()
         self._waiting.clear()
         try:
             async with self.renewing:  # a renewal on its way would take back what is let go
@@ -587,6 +594,8 @@ class Answering:
         self._signals.send("work")
 
 
-def position_at(conversation: Conversation, turn: Turn) -> Position:
-    """Where the conversation stands with ``turn``, all before it being closed."""
-    return msgspec.structs.replace(conversation.position, revision=turn.revision, turn=turn.place)
+def position_at(conversation: Conversation, turn: Turn, *, answers_before: int = 0) -> Position:
+    """Where the conversation stands with ``turn``, all before it having ended. What ended last may
+    not be counted yet, and ``answers_before`` know of it."""
+    answers = max(conversation.position.answers, answers_before)
+    return Position(revision=turn.revision, turn=turn.place, answers=answers)

@@ -272,17 +272,18 @@ class Run:
             pause=self._frames.over,
             note_tools=self._note_tools,
         )
-        async for chunk in self._agent.answer(request):
-            if chunk.text or chunk.tool is not None:
-                await self._admission()
-            if chunk.text:
-                self._frames.add(chunk.text)
-            if chunk.tool is not None:
-                self._tell(chunk.tool)
-            if chunk.usage is not None:
-                self._usage = chunk.usage
-            if chunk.context is not None:
-                self._context = chunk.context
+        async with contextlib.aclosing(self._agent.answer(request)) as chunks:
+            async for chunk in chunks:
+                if chunk.text or chunk.tool is not None:
+                    await self._admission()
+                if chunk.text:
+                    self._frames.add(chunk.text)
+                if chunk.tool is not None:
+                    self._tell(chunk.tool)
+                if chunk.usage is not None:
+                    self._usage = chunk.usage
+                if chunk.context is not None:
+                    self._context = chunk.context
 
     async def _admission(self) -> None:
         if not self._decided.is_set():

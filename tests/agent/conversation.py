@@ -69,7 +69,7 @@ class Conversation:
         request = self.ask(text)
         said = "".join([chunk.text async for chunk in agent.answer(request)])
         self.messages.append(answer(self.turns, said))
-        agent.turn_ended(ID, "user")
+        agent.turn_ended(ID, "user", request.turn_id)
         return said
 
     # What memory offers.

@@ -13,7 +13,8 @@ from agent.alike import MOST_LESSONS, Alike
 from agent.openai_stream import _text_of
 from tests.agent.streams import event
 
-Said = st.text() | st.sampled_from(["", " ", "\n", '"', "\\", "content", "a\u2028b", "\x7f", "{}"])
+ODD = ["", " ", "\n", '"', "\\", "content", "a\u2028b", "\x7f", "{}", ",", ":", '","', "null", "x"]
+Said = st.text() | st.sampled_from(ODD)
 
 
 def alike(*learnt: str, **more: Any) -> Alike:
@@ -27,13 +28,17 @@ def _event(text: str, **more: Any) -> bytes:
     return event({"content": text}, **more).rstrip()
 
 
-@given(first=Said, then=Said, ascii_only=st.booleans())
-def test_it_is_what_parsing_gives_or_left_to_that(first: str, then: str, ascii_only: bool) -> None:
+@given(first=Said, then=Said, ascii_only=st.booleans(), compact=st.booleans())
+def test_it_is_what_parsing_gives_or_left_to_that(
+    first: str, then: str, ascii_only: bool, compact: bool
+) -> None:
+    separators = (",", ":") if compact else None
+
     def event(text: str) -> bytes:
-        shape = {"choices": [{"delta": {"content": text}, "finish_reason": None}], "id": "x"}
-        return b"data: " + json.dumps(shape, ensure_ascii=ascii_only).encode(
-            "utf-8", "surrogatepass"
-        )
+        delta = {"content": text, "role": None}
+        shape = {"id": "x", "choices": [{"delta": delta, "finish_reason": None}], "service": "y"}
+        body = json.dumps(shape, ensure_ascii=ascii_only, separators=separators)
+        return b"data: " + body.encode("utf-8", "surrogatepass")
 
     alike = Alike(_text_of)
     alike.learn(event(first), first)
@@ -56,6 +61,11 @@ def test_a_word_that_stands_elsewhere_too_is_looked_for_in_the_texts_place(word:
     one, other = (_event(text, id=word) for text in (word, "else"))
     assert alike(word, id=word).text(other) in ("else", None)
     assert alike("else", id=word).text(one) == word
+
+
+@pytest.mark.parametrize("word", [",", ":", "", "assistant"])
+def test_a_word_that_stands_between_others_is_found_where_it_is_said(word: str) -> None:
+    assert alike(word).text(_event("else")) == "else"
 
 
 def test_plain_words_need_no_parsing() -> None:

@@ -294,6 +294,35 @@ async def test_a_connection_that_breaks_off_is_missed(both: Both) -> None:
     assert theirs[1] is not None
 
 
+@pytest.mark.parametrize("changing", [0, 40], ids=["alike", "with something else each time"])
+async def test_they_give_the_same_of_a_long_stream(both: Both, changing: int) -> None:
+    words = [
+        "",
+        "Sure",
+        ",",
+        " it",
+        " is",
+        ":",
+        "\n",
+        ",",
+        ' "',
+        "so",
+        '"',
+        ",",
+        "ça",
+        ".",
+        "",
+        ",",
+    ]
+    events = [
+        event({"content": word}, **({"obfuscation": "x" * (place % changing)} if changing else {}))
+        for place, word in enumerate(words * 5)
+    ]
+    text, failure = await both.agree(BEGIN + b"".join(events) + STOP + DONE, None)
+    assert failure is None
+    assert len(text) > len(words)
+
+
 async def asked_by(both: Both) -> Any:
     """The other end of the connection that a question came on."""
     assert [chunk async for chunk in both.lean.astream_deltas([("user", "hello")])]

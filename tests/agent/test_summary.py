@@ -14,7 +14,7 @@ from agent.tokens import TokenCounter
 from agent.wording import SUMMARY_TAG, fenced
 from memory.records import Summary
 from tests.agent.conftest import MakeAgent
-from tests.agent.conversation import ID, Conversation
+from tests.agent.conversation import ID, Conversation, answer
 from tests.support.provider import Body, Provider, Script, echo, is_summary
 from tests.support.wait import wait_until
 
@@ -313,9 +313,26 @@ async def test_frequent_summaries_always_make_progress(
     assert uptos == sorted(set(uptos))
 
 
+async def test_the_end_of_a_turn_is_not_taken_for_that_of_the_next(
+    make_agent: MakeAgent, provider: Provider, conversation: Conversation
+) -> None:
+    """The next one may have begun before the server is through with the end of this one."""
+    agent = make_agent(summary_every_turns=2)
+    await conversation.turn(agent, "question 0")
+    request = conversation.ask("question 1")
+    said = "".join([chunk.text async for chunk in agent.answer(request)])
+    agent.turn_ended(ID, "user", "the turn before")
+    await quiet(agent)
+    assert conversation.saved == []
+    conversation.messages.append(answer(conversation.turns, said))
+    agent.turn_ended(ID, "user", request.turn_id)
+    await quiet(agent)
+    assert [s.turns for s in conversation.saved] == [2]
+
+
 async def test_an_unknown_conversation_ending_a_turn_does_nothing(
     agent: ChatAgent, provider: Provider, conversation: Conversation
 ) -> None:
-    agent.turn_ended(ID, "user")
+    agent.turn_ended(ID, "user", "a turn")
     await quiet(agent)
     assert conversation.claims == 0

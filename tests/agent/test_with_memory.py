@@ -78,7 +78,7 @@ async def turn(
     assert answered is not None
     await memory.remember(conversation_id, answered, Position(turn=n, answers=ended.answers or 0))
     await closed(store, ended)
-    agent.turn_ended(conversation_id, USER)
+    agent.turn_ended(conversation_id, USER, running.id)
     return said
 
 

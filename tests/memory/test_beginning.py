@@ -91,3 +91,13 @@ async def test_without_redis_it_begins_in_this_process(
     archive.is_away = True
     transcript = await memory.read("c", at_least=archive.position("c"))
     assert transcript.messages == archive.messages("c")
+
+
+async def test_it_lives_for_minutes_until_it_is_answered(
+    memory: RedisConversationMemory, archive: ArchiveInMemory, keys: redis.Redis
+) -> None:
+    """A late one of a conversation that was deleted meanwhile is not kept for a day."""
+    await begun(memory, archive)
+    assert all(0 < keys.ttl(name) <= 300 for name in NAMES)
+    await memory.remember("c", *archive.answer("c", 1))
+    assert all(keys.ttl(name) > 3_000 for name in NAMES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -176,7 +176,7 @@ async def test_no_tool_runs_before_the_turn_is_wanted(
 ) -> None:
     ran: list[str] = []
 
-    async def using_a_tool(request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
+    async def using_a_tool(request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
         server.agent.asked.append(str(request.question.content))
         await request.note_tools([ToolUse(id="one", name="tool", status="started", input={})])
         ran.append("noted")
@@ -211,6 +211,38 @@ async def test_what_is_stopped_before_that_has_begun_and_ended(
     stopped = await stopping
     assert stopped is not None
     assert stopped.status == "stopped"
+
+
+async def test_it_takes_one_place_and_not_two(
+    stores: Stores, server: Server, first: Turn, hold: Hold
+) -> None:
+    server.agent.gate.clear()
+    touch = hold(stores[0].conversations, "touch")
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    assert server.answering.running == 1
+    touch.go.set()
+    await sending
+    assert server.answering.running == 1
+    server.agent.gate.set()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_a_memory_that_is_slow_or_broken_holds_up_no_acceptance(
+    server: Server, first: Turn, hold: Hold, broken: bool
+) -> None:
+    read = hold(server.memory, "read")
+    if broken:
+        read.error = RuntimeError("what is kept can't be read")
+        read.go.set()
+    server.agent.gate.clear()
+    async with asyncio.timeout(5):
+        second = await server.send("second", first.conversation_id, follows=True)
+    assert second.status == "running"
+    read.go.set()
+    server.agent.gate.set()
+    await server.answered(second)
+    assert server.agent.requests[-1].transcript is None
 
 
 async def ended_and_not_closed(server: Server, hold: Hold) -> tuple[Turn, Held]:

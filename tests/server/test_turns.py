@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class ScriptedAgent:
         self.context: dict[str, Any] | None = None
         self._now = 0
 
-    async def answer(self, request: AnswerRequest) -> AsyncIterator[AnswerChunk]:
+    async def answer(self, request: AnswerRequest) -> AsyncGenerator[AnswerChunk, None]:
         self.asked.append(str(request.question.content))
         self.requests.append(request)
         self._now += 1
@@ -82,7 +82,7 @@ class ScriptedAgent:
         finally:
             self._now -= 1
 
-    def turn_ended(self, conversation_id: str, user_id: str) -> None:
+    def turn_ended(self, conversation_id: str, user_id: str, turn_id: str) -> None:
         pass
 
     def first_answered(self, untitled: Untitled) -> None:
@@ -113,7 +113,7 @@ class Server:
     def __init__(self, store: Store, **limits: int) -> None:
         self.store = store
         self.agent = ScriptedAgent()
-        memory = Memory(store)
+        memory = self.memory = Memory(store)
         signals = Signals("us:1")
         feeds = self.feeds = Feeds(lambda event, payload, sids: None, store, memory)
         self.answering = Answering(

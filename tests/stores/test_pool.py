@@ -121,6 +121,22 @@ async def test_all_that_wait_hear_that_the_server_is_gone(client: Client, way: L
     assert is_as_before(client)
 
 
+async def test_a_connection_that_pymongo_makes_by_itself_is_not_missed(mongod: Mongod) -> None:
+    """In the background, where some are to be there always: for these nobody waits."""
+    few = {"maxPoolSize": 1, "minPoolSize": 1, "timeoutMS": 3_000}
+    async with client_of(mongod.port, DirectPool, **few) as client:
+        await client.admin.command("ping")
+        pool = pool_of(client)
+        pool._pending, most = pool._max_connecting, pool._pending
+        idle, pool.conns = pool.conns, type(pool.conns)()
+        waiting = asyncio.create_task(asked(client))
+        await wait_until(lambda: len(pool._line) == 1, "it waits")
+        pool._pending, pool.conns = most, idle
+        await asked(client, 2)
+        await waiting
+        assert is_as_before(client)
+
+
 async def seconds_for(client: Client, operations: int) -> float:
     """That it takes to get so many through at once, where a turn of the event loop is long."""
     loop = asyncio.get_running_loop()

@@ -25,7 +25,7 @@ class ReadingMemory(Protocol):
 NEW = Rest(n=0, place=0, revision=0, answers=0)
 """Of a conversation that was begun just now."""
 
-PATIENCE_SECONDS = 0.02
+PATIENCE_SECONDS = 0.1
 """It has had as long as the message took to be stored. Where that was not enough it is no gain."""
 
 
@@ -56,7 +56,8 @@ class ReadAhead:
             return None
         transcript: Transcript | None = Transcript(messages=[])
         if self._reading is not None:
-            await asyncio.wait({self._reading}, timeout=PATIENCE_SECONDS)
+            if not self._reading.done():
+                await asyncio.wait({self._reading}, timeout=PATIENCE_SECONDS)
             transcript = self._reading.result() if self._reading.done() else None
         if transcript is None or transcript.position != _stood(rest) or not transcript.whole:
             return None

@@ -33,7 +33,7 @@ async def test_every_key_in_redis_ends_by_itself(
     provider: Provider, two: tuple[App, App], redis_server: RedisServer
 ) -> None:
     gate = asyncio.Event()
-    provider.respond = lambda body: Script(["half ", "whole"], gate=gate)
+    provider.respond = lambda body: Script(["half ", "whole"], gate=gate, delay=0.5)
     here, there = two
     async with Client(here.url) as guest, Client(there.url, guest.token) as across:
         sent = await guest.send("one")

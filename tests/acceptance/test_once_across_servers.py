@@ -113,7 +113,8 @@ async def test_a_message_whose_server_died_before_the_acknowledgement_is_taken_o
         assert await tab.contents(conversation_id) == told.contents
         asked = [request for request in provider.chats if request.texts[-1] == "once"]
         assert all(request.texts.count("once") == 1 for request in asked)
-        assert len(asked) <= max(told.attempts[answer["turn"]["id"]])
+        # Of one that was answered before anybody here was told, only the end is shown.
+        assert len(asked) <= max(told.attempts.get(answer["turn"]["id"], [1]))
     await guest.close()
 
 

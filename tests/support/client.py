@@ -45,6 +45,7 @@ class Client:
         self.url = url
         self.token = token
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.openings: list[dict[str, Any]] = []
         self.refused: Any = None
         self.socket = socketio.AsyncClient(reconnection=reconnection, reconnection_delay=0.1)
         for name in EVENTS:
@@ -104,7 +105,9 @@ class Client:
         return await self.completed(sent["turn"]["id"], timeout=timeout)
 
     async def open(self, conversation_id: str, after: str | None = None) -> dict[str, Any]:
-        return await self.ok("conversation:open", conversation_id=conversation_id, after=after)
+        answer = await self.ok("conversation:open", conversation_id=conversation_id, after=after)
+        self.openings.append({"conversation_id": conversation_id, **answer})
+        return answer
 
     async def stop(self, conversation_id: str, turn_id: str) -> dict[str, Any]:
         """The turn as it ended, or as it is."""
@@ -127,9 +130,13 @@ class Client:
         return ended[1]
 
     async def ended(self, turn_id: str, *, timeout: float = 30.0) -> tuple[str, dict[str, Any]]:
-        """How a turn ended: the event and its payload."""
+        """How a turn ended: the event and its payload, as far as an opening shows it where it was
+        over by then."""
 
         def end() -> tuple[str, dict[str, Any]] | None:
+            for opening in self.openings:
+                if opening.get("messages") and (shown := _shown_end(opening, turn_id)):
+                    return shown
             for name, payload in self.events:
                 ends = name in ("turn:completed", "turn:stopped", "turn:failed")
                 if ends and payload["turn_id"] == turn_id:

@@ -15,7 +15,6 @@ from aiohttp import web
 
 from agent.answering import Agent
 from agent.finding import Finder
-from memory.records import Message, Position, Transcript
 from server.attachments import Attachments
 from server.calls.conversations import told
 from server.calls.feedback import FeedbackCalls
@@ -47,6 +46,7 @@ from server.observability.traced import traced_calls
 from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
+from server.turns.acceptance import Memory as MessageMemory
 from server.turns.answering import Answering
 from server.turns.budgets import Budgets
 from server.turns.leases import Leases
@@ -66,7 +66,7 @@ RECONNECT_SPREAD_MS = 1000
 SETTLE_SECONDS = 0.2
 
 
-class Memory(Protocol):
+class Memory(MessageMemory, Protocol):
     """What the server asks of the conversation memory."""
 
     @property
@@ -76,18 +76,6 @@ class Memory(Protocol):
     def counts(self) -> Mapping[str, int]: ...
 
     async def check(self) -> None: ...
-
-    async def read(self, conversation_id: str, *, at_least: Position) -> Transcript: ...
-
-    async def remember(
-        self, conversation_id: str, message: Message, position: Position, *, begins: bool = False
-    ) -> None: ...
-
-    async def forget(self, conversation_id: str) -> None: ...
-
-    def continued(
-        self, transcript: Transcript, message: Message, position: Position
-    ) -> Transcript | None: ...
 
 
 class Workmates(Protocol):

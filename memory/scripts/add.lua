@@ -1,11 +1,16 @@
 -- Add a message that the permanent store has. Answers what became of it: 'added', 'begun' (nothing was
--- there, and it is a conversation's first), 'there' (already), 'trimmed' (older than all that is kept), 'refused' (of an older revision), or why the three keys
--- were dropped: 'absent', 'broken', 'stale'.
+-- there, and it is a conversation's first), 'there' (already), 'trimmed' (older than all that is kept),
+-- 'refused' (of an older revision), or why the three keys were dropped: 'absent', 'broken', 'stale'.
 -- ARGV: ttl, max messages, entry, id hash, order key, revision, answers (-1: it is a question), and the
 -- summary of a conversation that begins with it, '' for any other
 local ttl, max = ARGV[1], tonumber(ARGV[2])
 local entry, hash, order = ARGV[3], ARGV[4], ARGV[5]
 local revision, answers = tonumber(ARGV[6]), tonumber(ARGV[7])
+local first_summary = ARGV[8]
+
+-- So many seconds a conversation that begins has until its answer comes. Where it was deleted in this
+-- very moment none will, and nobody else lets go of it.
+local UNTIL_ANSWERED = 300
 
 local function dropped(why)
   drop()
@@ -13,13 +18,12 @@ local function dropped(why)
 end
 
 local now = standing()
-if now.condition == 'absent' and ARGV[8] ~= '' then
+if now.condition == 'absent' and first_summary ~= '' then
   drop()
   redis.call('RPUSH', messages, entry)
-  redis.call('SET', summary, ARGV[8])
+  redis.call('SET', summary, first_summary)
   redis.call('SET', turns, 0)
-  -- Until its answer comes: where the conversation was deleted meanwhile, none will.
-  refresh(math.min(tonumber(ttl), 300))
+  refresh(math.min(tonumber(ttl), UNTIL_ANSWERED))
   return 'begun'
 end
 -- Also when nothing is there: whoever is loading right now may have read before this message was.

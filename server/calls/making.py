@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from agent.finding import Finder
-from memory.records import Message, Position, Transcript
 from server.attachments import Attachments
 from server.calls.attachments import AttachmentCalls
 from server.calls.conversations import ConversationCalls
@@ -29,25 +27,11 @@ from server.feed.feeds import Feeds
 from server.limits import Limits
 from server.transfer.exporting import Exporting
 from server.transfer.importing import Importing
-from server.turns.acceptance import Acceptance
+from server.turns.acceptance import Acceptance, Memory
 from server.turns.answering import Answering
 from server.turns.budgets import Budgets
 from server.turns.rewriting import Rewriting
 from stores.contract import Store
-
-
-class Memory(Protocol):
-    async def remember(
-        self, conversation_id: str, message: Message, position: Position, *, begins: bool = False
-    ) -> None: ...
-
-    async def forget(self, conversation_id: str) -> None: ...
-
-    async def read(self, conversation_id: str, *, at_least: Position) -> Transcript: ...
-
-    def continued(
-        self, transcript: Transcript, message: Message, position: Position
-    ) -> Transcript | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,9 @@ Races, and what closes them:
 - Two messages for the same place: the unique (conversation, number). The loser reads again.
 - Two turns that would both run: the unique running turn. The loser waits.
 - A conversation deleted while a message is accepted: ``touch`` finds the tombstone after the
-  insert, and the turn is taken back.
+  insert, and the turn is taken back; what was begun ahead of that is given up untold.
 - A conversation that was configured on another server while this one keeps it in mind: ``touch``
-  gives it as it is now, and the turn follows that, before it begins or is acknowledged. (A server
+  gives it as it is now, and the turn follows that, before it is told or acknowledged. (A server
   that dies between the two leaves a turn which nobody was told is kept: its next attempt is
   answered as the conversation was when it was last read here.)
 - A message's attachments are stored, and its server dies before the insert: ``attachments.py``.

@@ -68,6 +68,17 @@ def told(server: Server, turn: Turn) -> set[str]:
     return set(feed.log.live)
 
 
+async def begun_ahead(
+    server: Server, first: Turn, hold: Hold, error: Exception | None = None
+) -> tuple[Held, asyncio.Task[Turn]]:
+    """The answer to a second message, whose conversation is still to be touched."""
+    touch = hold(server.store.conversations, "touch")
+    touch.error = error
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    return touch, sending
+
+
 async def test_the_model_is_asked_while_the_conversation_is_still_being_touched(
     stores: Stores, server: Server, first: Turn, hold: Hold
 ) -> None:
@@ -117,9 +128,7 @@ async def test_of_a_deleted_conversation_nothing_is_told(
     stores: Stores, server: Server, first: Turn, hold: Hold
 ) -> None:
     server.agent.gate.clear()
-    touch = hold(stores[0].conversations, "touch")
-    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
-    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    touch, sending = await begun_ahead(server, first, hold)
     await stores[1].conversations.delete(first.conversation_id, USER)
     touch.go.set()
     with pytest.raises(NotFound):
@@ -134,10 +143,7 @@ async def test_where_the_store_fails_the_answer_is_given_up_and_had_later(
     stores: Stores, server: Server, first: Turn, hold: Hold
 ) -> None:
     server.agent.gate.clear()
-    touch = hold(stores[0].conversations, "touch")
-    touch.error = Unavailable("the reply is lost")
-    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
-    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    touch, sending = await begun_ahead(server, first, hold, Unavailable("the reply is lost"))
     touch.go.set()
     with pytest.raises(Unavailable):
         await sending
@@ -185,9 +191,7 @@ async def test_no_tool_runs_before_the_turn_is_wanted(
         yield AnswerChunk(text="answer")
 
     monkeypatch.setattr(server.agent, "answer", using_a_tool)
-    touch = hold(stores[0].conversations, "touch")
-    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
-    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    touch, sending = await begun_ahead(server, first, hold)
     await asyncio.sleep(0.1)
     assert ran == []
     touch.go.set()
@@ -199,9 +203,7 @@ async def test_what_is_stopped_before_that_has_begun_and_ended(
     stores: Stores, server: Server, first: Turn, hold: Hold
 ) -> None:
     server.agent.gate.clear()
-    touch = hold(stores[0].conversations, "touch")
-    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
-    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    touch, sending = await begun_ahead(server, first, hold)
     second = await stores[0].turns.by_message(USER, "second")
     assert second is not None
     stopping = asyncio.create_task(server.answering.stop(second.conversation_id, second.id))
@@ -217,9 +219,7 @@ async def test_it_takes_one_place_and_not_two(
     stores: Stores, server: Server, first: Turn, hold: Hold
 ) -> None:
     server.agent.gate.clear()
-    touch = hold(stores[0].conversations, "touch")
-    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
-    await wait_until(lambda: len(server.agent.asked) == 2, "the model is asked")
+    touch, sending = await begun_ahead(server, first, hold)
     assert server.answering.running == 1
     touch.go.set()
     await sending

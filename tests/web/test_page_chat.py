@@ -250,6 +250,25 @@ async def test_the_list_is_searched_by_title(new_tab: OpenTab) -> None:
     await tab.gets("echo: The garden in spring")
 
 
+async def test_what_is_typed_after_a_click_belongs_where_it_led(new_tab: OpenTab) -> None:
+    """However soon: the browser tells of a new address later, and the page does not wait for it."""
+    tab = await new_tab()
+    await tab.say("Hello")
+    await tab.gets("echo: Hello")
+    await tab.box.fill("said to the first")
+    links = {
+        "new": tab.page.get_by_role("link", name="New conversation"),
+        "first": tab.chats.get_by_role("listitem").get_by_role("link"),
+    }
+    clicked_and_looked = """link => {
+        link.click();
+        const box = () => document.getElementById("message").value;
+        return Promise.resolve().then(box);
+    }"""
+    assert await links["new"].evaluate(clicked_and_looked) == ""
+    assert await links["first"].evaluate(clicked_and_looked) == "said to the first"
+
+
 async def test_a_second_user_sees_nothing_of_the_first(new_tab: OpenTab) -> None:
     ada = await new_tab()
     await ada.say("My secret")

@@ -1,10 +1,11 @@
 import { useEffect, useRef, useState } from "react";
 import type { ChatClient, Conversation } from "mnemosio-client";
-import { addressOf, type Place } from "./address.ts";
+import type { Place } from "./address.ts";
 import { Composer } from "./Composer.tsx";
 import { messageOf } from "./errors.ts";
 import { Header } from "./Header.tsx";
 import { Icon } from "./Icon.tsx";
+import { Link } from "./Link.tsx";
 import { Spoken } from "./Spoken.tsx";
 import { Transcript, type TranscriptHandle } from "./Transcript.tsx";
 import { isEscape } from "./typing.ts";
@@ -81,9 +82,9 @@ export function Chat({ client, conversation, isNew, place, title, onBegin, menuO
               ? "It was deleted, or it is somebody else’s."
               : (state.error?.message ?? "Try again in a moment.")}
           </p>
-          <a className="button" href={addressOf(null)}>
+          <Link className="button" to={null}>
             Begin a new one
-          </a>
+          </Link>
         </div>
       ) : isEmpty && (isNew || state.status === "new" || state.status === "ready") ? (
         <div className="welcome">

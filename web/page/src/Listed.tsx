@@ -1,8 +1,8 @@
 import { useEffect, useId, useRef, useState } from "react";
 import type { ConversationInfo } from "mnemosio-client";
-import { addressOf } from "./address.ts";
 import { messageOf } from "./errors.ts";
 import { Icon } from "./Icon.tsx";
+import { Link } from "./Link.tsx";
 import { isEnter, isEscape } from "./typing.ts";
 import { shown } from "./words.ts";
 
@@ -77,16 +77,16 @@ export function Listed({ info, isOpen, onOpen, onRename, onDelete }: Props) {
   }
   return (
     <li>
-      <a
+      <Link
         ref={link}
         id={labelled}
-        href={addressOf(info.id)}
+        to={info.id}
         aria-current={isOpen ? "page" : undefined}
         dir="auto"
-        onClick={onOpen}
+        onFollow={onOpen}
       >
         {title}
-      </a>
+      </Link>
       <button
         type="button"
         aria-label="Rename"

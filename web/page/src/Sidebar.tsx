@@ -1,9 +1,10 @@
 import { useState } from "react";
 import type { ChatClient, ConversationInfo } from "mnemosio-client";
-import { addressOf, go } from "./address.ts";
+import { go } from "./address.ts";
 import { focusBox } from "./focus.ts";
 import icon from "./icon.svg";
 import { Icon } from "./Icon.tsx";
+import { Link } from "./Link.tsx";
 import { later } from "./later.tsx";
 import { Listed } from "./Listed.tsx";
 import { Found } from "./search/Found.tsx";
@@ -34,16 +35,16 @@ export function Sidebar({ client, openId, onLeave }: Props) {
       <p className="brand">
         <img src={icon} alt="" width="26" height="26" /> Mnemosio
       </p>
-      <a
+      <Link
         className="new"
-        href={addressOf(null)}
-        onClick={() => {
+        to={null}
+        onFollow={() => {
           onLeave();
           focusBox();
         }}
       >
         <Icon name="add" /> New conversation
-      </a>
+      </Link>
       <label className="search">
         <Icon name="search" />
         <input

@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { addressOf, go } from "../address.ts";
+import { Link } from "../Link.tsx";
 import { cut } from "../tools/cut.ts";
 import { Use } from "../tools/Use.tsx";
 import type { Given as GivenContext } from "./given.ts";
@@ -65,16 +65,9 @@ export function Given({ given, conversationId, onLeave }: Props) {
             {recalled.map(({ messageId, conversationId: elsewhere, text }) => (
               <li key={messageId} dir="auto">
                 {cut(text, 600)}{" "}
-                <a
-                  href={addressOf(elsewhere ?? conversationId, messageId)}
-                  onClick={(event) => {
-                    event.preventDefault();
-                    onLeave();
-                    go(elsewhere ?? conversationId, { message: messageId });
-                  }}
-                >
+                <Link to={elsewhere ?? conversationId} message={messageId} onFollow={onLeave}>
                   Go there
-                </a>
+                </Link>
               </li>
             ))}
           </ul>

@@ -1,5 +1,5 @@
 import type { SearchResult } from "mnemosio-client";
-import { addressOf, go } from "../address.ts";
+import { Link } from "../Link.tsx";
 import { plain } from "../sentences.ts";
 import { shown } from "../words.ts";
 import { marked, near } from "./marked.tsx";
@@ -38,15 +38,7 @@ function Hit({ result, query, onOpen }: { result: SearchResult; query: string; o
   const { conversation, message, snippet } = result;
   return (
     <li>
-      <a
-        href={addressOf(conversation.id, message.id)}
-        onClick={(event) => {
-          if (event.metaKey || event.ctrlKey || event.shiftKey) return; // into another tab
-          event.preventDefault();
-          go(conversation.id, { message: message.id });
-          onOpen();
-        }}
-      >
+      <Link to={conversation.id} message={message.id} onFollow={onOpen}>
         <span className="where" dir="auto">
           {shown(conversation.title)}
         </span>
@@ -54,7 +46,7 @@ function Hit({ result, query, onOpen }: { result: SearchResult; query: string; o
           {message.role === "user" ? "You: " : ""}
           {marked(near(message.role === "user" ? snippet : plain(snippet), query), query)}
         </span>
-      </a>
+      </Link>
     </li>
   );
 }

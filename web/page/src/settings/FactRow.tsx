@@ -1,8 +1,8 @@
 import { useEffect, useId, useRef, useState } from "react";
 import type { Fact, Facts } from "mnemosio-client";
-import { addressOf, go } from "../address.ts";
 import { messageOf } from "../errors.ts";
 import { Icon } from "../Icon.tsx";
+import { Link } from "../Link.tsx";
 import { isEscape } from "../typing.ts";
 
 interface Props {
@@ -100,17 +100,14 @@ export function FactRow({ fact, facts, onLeave }: Props) {
             {edited ? "Corrected by you" : `${Math.round(confidence * 100)} % sure`}, {day.format(new Date(updatedAt))}
           </span>
           {source && (
-            <a
-              href={addressOf(source.conversationId, source.messageId)}
+            <Link
+              to={source.conversationId}
+              message={source.messageId}
               aria-describedby={described}
-              onClick={(event) => {
-                event.preventDefault();
-                onLeave();
-                go(source.conversationId, { message: source.messageId });
-              }}
+              onFollow={onLeave}
             >
               Where you said so
-            </a>
+            </Link>
           )}
           <button
             ref={opener}

@@ -146,7 +146,7 @@ class ChatServer:
             Shown(memory, store),
             redis_url=redis_url,
             server=slot.owner,
-            said=lambda turn_id: self.answering.said(turn_id),
+            said=lambda turn_id: self.answering.runs.said(turn_id),
         )
         self.budgets = Budgets(
             store.usage,
@@ -401,7 +401,7 @@ class ChatServer:
         first."""
         self.connections.tell(connection, "server:draining", {"reconnect_in_ms": delay})
         await asyncio.sleep(delay / 1000)
-        if not any(map(self.answering.answers, connection.following)):
+        if not any(map(self.answering.runs.of, connection.following)):
             self.transport.drop(connection.sid)
 
     async def close(self) -> None:

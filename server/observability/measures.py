@@ -137,7 +137,7 @@ class TurnCounts(Protocol):
 
 class Answering(Protocol):
     @property
-    def running(self) -> int: ...
+    def runs(self) -> Sized: ...
     @property
     def waiting(self) -> int: ...
     @property
@@ -146,7 +146,7 @@ class Answering(Protocol):
 
 def of_turns(answering: Answering) -> Iterator[Metric]:
     counts = answering.counts
-    yield gauge("turns_running", "Answers in the making here.", answering.running)
+    yield gauge("turns_running", "Answers in the making here.", len(answering.runs))
     yield gauge(
         "turns_waiting",
         "Messages accepted here whose conversation answers another, and conversations whose next "

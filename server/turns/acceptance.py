@@ -227,7 +227,7 @@ class Acceptance:
                     read_ahead = self._read_ahead(place)
                     turn, earlier = await self._insert(place, call, has_room, joining)
                     transcript = await read_ahead.with_question(turn)
-                    with self._answering.ahead(turn, transcript, leased_at=asked) as ahead:
+                    with self._answering.runs.ahead(turn, transcript, leased_at=asked) as ahead:
                         begins = place.created and turn.n == 1
                         turn, conversation = await self._announce(turn, call, begins=begins)
                         if turn.status == "running":

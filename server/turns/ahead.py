@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from memory.records import Message, Position, Transcript, Turn, question_of
 from server.tasks import Tasks
 from stores.contract import Rest
@@ -59,9 +61,13 @@ class ReadAhead:
             if not self._reading.done():
                 await asyncio.wait({self._reading}, timeout=PATIENCE_SECONDS)
             transcript = self._reading.result() if self._reading.done() else None
-        if transcript is None or transcript.position != _stood(rest) or not transcript.whole:
+        if transcript is None or not transcript.whole:
             return None
-        position = Position(revision=turn.revision, turn=turn.place)
+        stood, position = _stood(rest), Position(revision=turn.revision, turn=turn.place)
+        if transcript.position == msgspec.structs.replace(position, answers=stood.answers):
+            return transcript  # read after the message was there, by where it is kept
+        if transcript.position != stood:
+            return None
         return self._memory.continued(transcript, question_of(turn), position)
 
     def answers_before(self, turn: Turn) -> int:

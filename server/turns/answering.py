@@ -1,9 +1,7 @@
 """The turns this server answers or keeps waiting: begun, ended, handed on.
 
-After its end is in the store a turn is concluded: into memory, onto the feed, then closed. Only
-then may what waits in the conversation begin, on any server; a message that comes new to the one
-that told the end need not wait for that. A crash between two of these steps
-leaves an ended turn open; the sweep concludes it, and each step is harmless when repeated.
+What is begun is one of the ``runs``; what has ended is concluded (``concluding.py``), and then the
+conversation's next turn begins.
 
 Every turn that waits begins through one line, ``_ready``: conversations whose next turn may begin
 once there is room. Whoever comes new does not pass it.
@@ -16,37 +14,30 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
 
 from agent.answering import Agent
-from agent.tracing import Span
 from memory.errors import NotFound, Unavailable
-from memory.locks import KeyedLocks
 from memory.records import (
     ENDED,
     Answer,
     Conversation,
-    Message,
     Position,
-    Transcript,
     Turn,
     TurnError,
     TurnStatus,
-    answer_of,
     current,
     derived_id,
 )
 from server.clock import now_ms
-from server.feed.checkpoints import SoFar
 from server.feed.feeds import Feeds
-from server.observability import logs
 from server.observability.traces import Traces
 from server.signals import Signals
 from server.tasks import Tasks
+from server.turns.concluding import Concluding, Memory
 from server.turns.counts import TurnCounts
-from server.turns.frames import Pace
 from server.turns.run import MESSAGE_STATUS, Run
+from server.turns.runs import Runs
 from server.turns.waiting import Joining, Waiting
 from stores.contract import ConversationStore, TurnStore
 
@@ -59,12 +50,6 @@ STOP_LOOK_SECONDS = 0.05
 
 # Conversations looked at again in one sweep, of those that wait for no run of this server.
 MAX_LOOKS = 100
-
-
-class Memory(Protocol):
-    async def remember(
-        self, conversation_id: str, message: Message, position: Position
-    ) -> None: ...
 
 
 def _none(turn: Turn, tokens: int) -> None:
@@ -108,39 +93,37 @@ class Answering:
         self.counts = TurnCounts()
         self._ended = ended
         self._untold = untold
-        self._first_answered = first_answered
-        self._answered = answered
-        self._traces = traces or Traces()
         self._conversations = conversations
         self._turns = turns
-        self._memory = memory
         self._feeds = feeds
-        self._agent = agent
         self._signals = signals
-        self._max_running = max_running
         self._max_attempts = max_attempts
-        self._runs: dict[str, Run] = {}
-        self._pace = Pace(lambda: len(self._runs))
         self._waiting = Waiting(max_waiting_per_user)
         self._ready: dict[str, None] = {}
-        self._reserved = 0
-        self._all_begun = asyncio.Event()
-        """Set while no place is reserved."""
-        self._all_begun.set()
-        self._concluding = KeyedLocks()
-        """Held by conversation while one of its turns is concluded."""
+        self._concluding = Concluding(
+            turns=turns,
+            memory=memory,
+            feeds=feeds,
+            agent=agent,
+            answered=answered,
+            first_answered=first_answered,
+        )
         self.renewing = asyncio.Lock()
         """Held while leases are renewed, and while they are let go for good."""
-        self.has_let_go = False
-        self._ahead = 0
-        """Runs that were begun ahead: each has its reserved place yet."""
         self.tasks = Tasks()
         """What goes on in the background; a drain waits for it."""
-
-    @property
-    def running(self) -> int:
-        """With those about to run."""
-        return len(self._runs) + self._reserved - self._ahead
+        self.runs = Runs(
+            turns=turns,
+            feeds=feeds,
+            agent=agent,
+            tasks=self.tasks,
+            counts=self.counts,
+            traces=traces or Traces(),
+            lease_ms=lease_ms,
+            most=max_running,
+            over=self._over,
+            has_place=self._fill,
+        )
 
     @property
     def waiting(self) -> int:
@@ -150,69 +133,25 @@ class Answering:
     @property
     def has_room(self) -> bool:
         """Whether another turn may run here now."""
-        return not self.draining and (not self._max_running or self.running < self._max_running)
+        return not self.draining and self.runs.has_room
 
     @contextmanager
     def reserving(self) -> Iterator[bool]:
         """Keep a place for a new turn that is about to run; False where it must wait for one."""
         has_room = self.has_room and not self._ready
-        self._reserve(int(has_room))
-        try:
+        with self.runs.reserving(is_wanted=has_room):
             yield has_room
-        finally:
-            self._reserve(-int(has_room))
-
-    def _reserve(self, places: int) -> None:
-        self._reserved += places
-        if self._reserved:
-            self._all_begun.clear()
-        else:
-            self._all_begun.set()
 
     def held(self) -> dict[str, Run | Turn]:
         """The turns whose leases this server must renew: running ones, and those that wait."""
-        return {**self._waiting.by_id, **self._runs}
+        return {**self._waiting.by_id, **{run.turn.id: run for run in self.runs}}
 
     def still_holds(self, turn_id: str, held: Run | Turn) -> bool:
         """Whether it is held as it was: since then it may have been claimed, or begun anew."""
-        return (self._runs.get(turn_id) or self._waiting.by_id.get(turn_id)) is held
+        return (self.runs.get(turn_id) or self._waiting.by_id.get(turn_id)) is held
 
     def holds(self, turn_id: str) -> bool:
-        return turn_id in self._runs or turn_id in self._waiting
-
-    def answers(self, conversation_id: str) -> bool:
-        """Whether something is being said here in this conversation."""
-        return any(run.turn.conversation_id == conversation_id for run in self._runs.values())
-
-    def runs(self, turn_id: str) -> Run | None:
-        return self._runs.get(turn_id)
-
-    def said(self, turn_id: str) -> SoFar | None:
-        """What was told of a turn that runs here."""
-        run = self._runs.get(turn_id)
-        return run.said() if run is not None else None
-
-    @contextmanager
-    def ahead(
-        self, turn: Turn, transcript: Transcript | None, *, leased_at: float
-    ) -> Iterator[Run | None]:
-        """Begin a turn that was just accepted as running while all that is left to do about its
-        acceptance is done, by what the conversation was when it was last read (``transcript`` has
-        the question). Nothing of it is told before ``begin``; without that it is given up at the
-        end. None without a ``transcript``."""
-        run = None
-        if transcript is not None and turn.status == "running" and not self.has_let_go:
-            run = self._start(turn, transcript.position, leased_at, transcript)
-        if run is None:
-            yield None
-            return
-        self._ahead += 1
-        try:
-            yield run
-        finally:
-            self._ahead -= 1
-            if not run.is_decided:
-                run.abandon()
+        return turn_id in self.runs or turn_id in self._waiting
 
     def begin(
         self, turn: Turn, position: Position, *, leased_at: float, ahead: Run | None = None
@@ -223,54 +162,8 @@ class Answering:
         a moment before the lease was asked for. What was begun ``ahead`` goes on, unless the turn
         is to be answered otherwise than was known then.
         """
-        if ahead is not None and ahead.turn.choice == turn.choice:
-            ahead.admit()
-            return
-        if ahead is not None:
-            ahead.abandon()
-            self._runs.pop(turn.id, None)
         self._waiting.remove(turn.id)
-        if self.has_let_go:
-            return  # so slow a call that this server has ended: another one takes it on
-        known = self._runs.get(turn.id)
-        if known is not None and known.turn.attempt >= turn.attempt:
-            return  # so long on its way here that the sweep has taken it on
-        self._start(turn, position, leased_at)
-
-    def _start(
-        self, turn: Turn, position: Position, leased_at: float, transcript: Transcript | None = None
-    ) -> Run:
-        run = Run(
-            turn,
-            position,
-            agent=self._agent,
-            feeds=self._feeds,
-            turns=self._turns,
-            counts=self.counts,
-            lease_until=leased_at + self.lease_ms / 1000,
-            doubted=self._verify_soon,
-            pace=self._pace,
-            transcript=transcript,
-        )
-        self._runs[turn.id] = run
-        self.tasks.start(self._run(run), f"turn {turn.id}")
-        return run
-
-    def _verify_soon(self, run: Run) -> None:
-        self.tasks.start(self._verify(run), f"doubt {run.turn.id}")
-
-    async def _verify(self, run: Run) -> None:
-        """The feed's log takes a run for one that is over: it is, or the log is wrong."""
-        held = run.turn
-        try:
-            turn = await self._turns.get(held.conversation_id, held.id)
-            as_held = ("running", held.attempt, held.owner)
-            if turn is None or (turn.status, turn.attempt, turn.owner) != as_held:
-                run.abandon()
-            elif not turn.superseded and run.holds():
-                await self._feeds.renew(held.conversation_id)
-        except (NotFound, Unavailable):
-            log.debug("Whether a turn is still held can't be seen.", extra={"turn_id": held.id})
+        self.runs.begin(turn, position, leased_at=leased_at, ahead=ahead)
 
     def joining(self, user_id: str) -> AbstractContextManager[Joining]:
         """While a new turn is stored that may have to wait here."""
@@ -281,84 +174,26 @@ class Answering:
         if turn.owner == self.owner:
             self._waiting.add(turn)
 
-    async def _run(self, run: Run) -> None:
-        try:
-            with logs.about(run.turn), self._traces.turn(run.turn) as span:
-                await self._run_to_its_end(run, span)
-        except Unavailable:
-            log.warning(
-                "A turn waits for the store; the sweep goes on with it.",
-                extra={"action": "turn_waits", "turn_id": run.turn.id},
-            )
-        finally:
-            await self._fill()
-
-    async def _run_to_its_end(self, run: Run, span: Span) -> None:
-        try:
-            ended = await run.result()
-        finally:
-            if self._runs.get(run.turn.id) is run:
-                del self._runs[run.turn.id]
-            run.ended.set()
-        span.note({"mnemosio.outcome": ended.status if ended is not None else "lost"})
+    async def _over(self, run: Run, ended: Turn | None) -> None:
         if untold := run.untold(ended):
             self._untold(run.turn, untold)
         if ended is not None:
-            if ended.error is not None:
-                span.failed(ended.error.code)
             self.counts.ended(ended)
             self._ended(ended)
             await self.conclude(ended, ran_here=True)
 
     async def conclude(self, turn: Turn, *, ran_here: bool = False) -> None:
-        """An ended turn goes into memory and onto the feed, and is closed; then the next begins.
-
-        Whoever hears the end and sends at once finds the conversation at rest where the turn
-        ``ran_here``; where not, the message waits until it is closed.
+        """An ended turn: see ``Concluding``. Then the conversation's next one begins.
 
         Raises ``Unavailable`` when the store is away; the sweep concludes it later.
         """
         self._waiting.remove(turn.id)
-        answer = answer_of(turn)
-        async with self._concluding.holding(turn.conversation_id):
-            async with self._feeds.announcing.holding(turn.conversation_id):
-                if answer is not None:
-                    position = Position(
-                        revision=turn.revision, turn=turn.place, answers=turn.answers or 0
-                    )
-                    await self._memory.remember(turn.conversation_id, answer, position)
-                await self._feeds.ended(turn)
-                if ran_here:
-                    self._turns.comes_to_rest(turn)
-            try:
-                await self._turns.close(turn)
-            except Unavailable:
-                log.warning(
-                    "An ended turn can't be closed yet.",
-                    extra={"action": "close_waits", "turn_id": turn.id},
-                )
-                return
-            has_more = await self._has_more(turn.conversation_id)
-        if answer is not None:
-            self._agent.turn_ended(turn.conversation_id, turn.user_id, turn.id)
-            self._answered(turn)
-            if turn.answers == 1:
-                self._first_answered(turn)
-        if has_more:
+        if await self._concluding.conclude(turn, ran_here=ran_here):
             await self.advance(turn.conversation_id)
 
     async def concluded(self, conversation_id: str) -> None:
         """Returns when none of its turns is being concluded here."""
-        if self._concluding.is_held(conversation_id):
-            async with self._concluding.holding(conversation_id):
-                pass
-
-    async def _has_more(self, conversation_id: str) -> bool:
-        """Whether another turn is open; what comes after this look sees to itself."""
-        try:
-            return bool(await self._turns.open_turns(conversation_id))
-        except Unavailable:
-            return True
+        await self._concluding.concluded(conversation_id)
 
     async def advance(self, conversation_id: str) -> None:
         """Begin the conversation's earliest open turn, if it waits, once there is room for it:
@@ -390,7 +225,7 @@ class Answering:
         They wait for another server, which may have had no room for them, or for a store that was
         away when it was their turn.
         """
-        answered = {run.turn.conversation_id for run in self._runs.values()}
+        answered = {run.turn.conversation_id for run in self.runs}
         waiting = {turn.conversation_id for turn in self._waiting} - answered
         some = random.sample(sorted(waiting), min(MAX_LOOKS, len(waiting)))
         self._ready.update(dict.fromkeys(some))
@@ -401,9 +236,9 @@ class Answering:
         while self._ready and self.has_room:
             conversation_id = next(iter(self._ready))
             del self._ready[conversation_id]
-            self._reserve(1)
             try:
-                await self._begin_next(conversation_id)
+                with self.runs.reserving():
+                    await self._begin_next(conversation_id)
             except NotFound:
                 continue  # the conversation was deleted meanwhile
             except Unavailable:
@@ -411,8 +246,6 @@ class Answering:
                     "The next turn can't be begun yet.",
                     extra={"action": "advance_waits", "conversation_id": conversation_id},
                 )
-            finally:
-                self._reserve(-1)
 
     async def _begin_next(self, conversation_id: str) -> None:
         open_turns = await self._settled(await self._turns.open_turns(conversation_id))
@@ -431,7 +264,7 @@ class Answering:
 
     async def adopt(self, turn: Turn) -> None:
         """Take on an open turn: claim and run it, or conclude it if only that is missing."""
-        if turn.id in self._runs:
+        if turn.id in self.runs:
             return
         open_turns = await self._turns.open_turns(turn.conversation_id)
         if turn.id not in {valid.id for valid in await self._settled(open_turns)}:
@@ -439,11 +272,8 @@ class Answering:
         if turn.status in ENDED:
             await self.conclude(turn)
         elif self.has_room:
-            self._reserve(1)
-            try:
+            with self.runs.reserving():
                 await self._claim(turn)
-            finally:
-                self._reserve(-1)
 
     async def _claim(self, turn: Turn) -> None:
         asked = time.monotonic()
@@ -518,14 +348,14 @@ class Answering:
         The turn has ended when this returns, wherever it runs, unless its server or the store is
         slow: a signal tells that server; where none comes, the next renewal of the lease does.
         """
-        run = self._runs.get(turn_id)
+        run = self.runs.get(turn_id)
         try:
             turn = await self._turns.request_stop(conversation_id, turn_id)
         except Unavailable:
             if run is not None:
                 run.stop()  # no store is needed for that; how it ended is told when one has it
             raise
-        run = self._runs.get(turn_id, run)  # it may have been begun meanwhile
+        run = self.runs.get(turn_id) or run  # it may have been begun meanwhile
         if run is not None and turn is not None:
             run.stop()
             await run.wait_ended(STOP_SECONDS)
@@ -548,22 +378,21 @@ class Answering:
 
     def stop_here(self, turn_id: str) -> None:
         """Another server was asked to stop this turn, and has noted that in the store."""
-        if (run := self._runs.get(turn_id)) is not None:
+        if (run := self.runs.get(turn_id)) is not None:
             run.stop()
 
     def lost(self, turn_ids: Iterable[str]) -> None:
         """Leases of these are no longer this server's."""
         for turn_id in turn_ids:
             self._waiting.remove(turn_id)
-            if (run := self._runs.get(turn_id)) is not None:
+            if (run := self.runs.get(turn_id)) is not None:
                 log.warning("A turn's lease is lost.", extra={"turn_id": turn_id})
                 run.abandon()
 
     def forget(self, conversation_id: str) -> None:
         """The conversation is deleted: nothing of it is answered any more."""
-        for run in list(self._runs.values()):
-            if run.turn.conversation_id == conversation_id:
-                run.abandon()
+        for run in self.runs.of(conversation_id):
+            run.abandon()
         for turn_id in self._waiting.of(conversation_id):
             self._waiting.remove(turn_id)
         self._ready.pop(conversation_id, None)
@@ -576,18 +405,12 @@ class Answering:
         it is back, begins it anew at once.
         """
         self.draining = True
-        ends = time.monotonic() + grace
-        with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self._all_begun.wait()
-        await self.tasks.settle(max(0.0, ends - time.monotonic()))
-        for run in list(self._runs.values()):
-            run.abandon()
+        await self.runs.settle(grace)
         await self.tasks.close()
         self._waiting.clear()
         try:
             async with self.renewing:  # a renewal on its way would take back what is let go
-                self.has_let_go = True
+                self.runs.has_let_go = True
                 await self._turns.release(self.owner)
         except Unavailable:
             log.warning("Leases end by themselves: the store is away.")

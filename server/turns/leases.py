@@ -58,7 +58,7 @@ class Leases:
     async def renew(self) -> bool:
         """Once; False when the store was away."""
         async with self._answering.renewing:
-            return self._answering.has_let_go or await self._renew()
+            return self._answering.runs.has_let_go or await self._renew()
 
     async def _renew(self) -> bool:
         held = self._answering.held()
@@ -73,7 +73,7 @@ class Leases:
             return False
         stopped = []
         for turn_id, stop_requested in renewed.items():
-            run = self._answering.runs(turn_id)
+            run = self._answering.runs.get(turn_id)
             if run is None:
                 # Stopped while it waited, and whoever did it has not concluded it.
                 stopped += [turn_id] * stop_requested

@@ -16,6 +16,9 @@ from tests.server.test_turns import USER, Server
 from tests.support.mongod import Mongod
 from tests.support.wait import wait_until
 
+# A lease so long that it need not be renewed.
+LONG_MS = 60_000
+
 
 @pytest.fixture(scope="module")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
@@ -37,7 +40,8 @@ async def stores(mongod: Mongod) -> AsyncIterator[tuple[MongoStore, MongoStore]]
 
 async def at_rest(server: Server, turn: Turn) -> None:
     def rests() -> bool:
-        return server.store.turns.at_rest(turn.conversation_id) is not None
+        rest = server.store.turns.at_rest(turn.conversation_id)
+        return rest is not None and rest.n == turn.n
 
     await wait_until(rests, "the conversation is at rest")
 
@@ -50,7 +54,7 @@ def refusing(*arguments: object) -> None:
 async def test_a_followed_conversation_is_not_read_again(
     stores: tuple[MongoStore, MongoStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = Server(stores[0])
+    server = Server(stores[0], lease_ms=LONG_MS)
     server.agent.gate.set()
     first = await server.send("first")
     await at_rest(server, first)
@@ -68,10 +72,10 @@ async def test_a_followed_conversation_is_not_read_again(
 async def test_it_goes_on_after_what_another_server_has_accepted(
     stores: tuple[MongoStore, MongoStore],
 ) -> None:
-    here, there = Server(stores[0]), Server(stores[1])
+    here, there = Server(stores[0], lease_ms=LONG_MS), Server(stores[1], lease_ms=LONG_MS)
     here.agent.gate.set()
     first = await here.send("first")
-    await at_rest(here, first)
+    await here.answered(first)  # and closed: to the other one it is at rest only then
     second = await there.send("second", first.conversation_id)  # its agent is at it
     third = await here.send("third", first.conversation_id, follows=True)
     assert (second.n, second.status) == (2, "running")
@@ -82,7 +86,7 @@ async def test_it_goes_on_after_what_another_server_has_accepted(
 async def test_the_same_message_on_two_servers_is_one(
     stores: tuple[MongoStore, MongoStore],
 ) -> None:
-    here, there = Server(stores[0]), Server(stores[1])
+    here, there = Server(stores[0], lease_ms=LONG_MS), Server(stores[1], lease_ms=LONG_MS)
     here.agent.gate.set()
     first = await here.send("first")
     await at_rest(here, first)
@@ -95,7 +99,7 @@ async def test_the_same_message_on_two_servers_is_one(
 
 
 async def test_one_that_was_deleted_takes_nothing(stores: tuple[MongoStore, MongoStore]) -> None:
-    server = Server(stores[0])
+    server = Server(stores[0], lease_ms=LONG_MS)
     server.agent.gate.set()
     first = await server.send("first")
     await at_rest(server, first)
@@ -107,7 +111,7 @@ async def test_one_that_was_deleted_takes_nothing(stores: tuple[MongoStore, Mong
 
 
 async def test_another_users_is_not_there(stores: tuple[MongoStore, MongoStore]) -> None:
-    server = Server(stores[0])
+    server = Server(stores[0], lease_ms=LONG_MS)
     server.agent.gate.set()
     first = await server.send("first")
     await at_rest(server, first)
@@ -119,7 +123,7 @@ async def test_another_users_is_not_there(stores: tuple[MongoStore, MongoStore])
 async def test_it_is_answered_as_it_was_configured_on_another_server(
     stores: tuple[MongoStore, MongoStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, there = Server(stores[0]), stores[1].conversations
+    here, there = Server(stores[0], lease_ms=LONG_MS), stores[1].conversations
     here.agent.gate.set()
     first = await here.send("first")
     await at_rest(here, first)

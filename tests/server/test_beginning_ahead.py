@@ -12,8 +12,9 @@ from agent.answering import AnswerChunk, AnswerRequest
 from memory.errors import NotFound, Unavailable
 from memory.records import ToolUse, Turn
 from mongo.store import MongoStore
-from tests.server.test_accepting_at_rest import at_rest, mongod, stores
-from tests.server.test_turns import USER, Server
+from server.turns import ahead
+from tests.server.test_accepting_at_rest import LONG_MS, at_rest, mongod, stores
+from tests.server.test_turns import LEASE_MS, USER, Server
 from tests.support.wait import wait_until
 
 __all__ = ["mongod", "stores"]
@@ -48,8 +49,17 @@ def hold(monkeypatch: pytest.MonkeyPatch) -> Hold:
 
 
 @pytest.fixture
-async def server(stores: Stores) -> AsyncIterator[Server]:
-    server = Server(stores[0])
+def lease_ms() -> int:
+    """A test where it must end says how soon."""
+    return LONG_MS
+
+
+@pytest.fixture
+async def server(
+    stores: Stores, lease_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Server]:
+    monkeypatch.setattr(ahead, "PATIENCE_SECONDS", 10.0)  # a busy machine is no slow memory
+    server = Server(stores[0], lease_ms=lease_ms)
     server.agent.gate.set()
     yield server
     await server.answering.drain(1)
@@ -57,8 +67,10 @@ async def server(stores: Stores) -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def first(server: Server) -> Turn:
+    """Answered and closed: what its memory is read from here counts it only then."""
     first = await server.send("first")
     await at_rest(server, first)
+    await server.answering.concluded(first.conversation_id)
     return first
 
 
@@ -139,6 +151,7 @@ async def test_of_a_deleted_conversation_nothing_is_told(
     assert await stores[0].turns.by_message(USER, "second") is None
 
 
+@pytest.mark.parametrize("lease_ms", [LEASE_MS])
 async def test_where_the_store_fails_the_answer_is_given_up_and_had_later(
     stores: Stores, server: Server, first: Turn, hold: Hold
 ) -> None:
@@ -162,7 +175,7 @@ async def test_where_the_store_fails_the_answer_is_given_up_and_had_later(
 async def test_what_another_server_has_accepted_is_not_passed_over(
     stores: Stores, server: Server, first: Turn, hold: Hold
 ) -> None:
-    there = Server(stores[1])
+    there = Server(stores[1], lease_ms=server.answering.lease_ms)
     insert = hold(stores[0].turns, "insert")
     sending = asyncio.create_task(server.send("third", first.conversation_id, follows=True))
     await insert.is_asked.wait()
@@ -220,17 +233,40 @@ async def test_it_takes_one_place_and_not_two(
 ) -> None:
     server.agent.gate.clear()
     touch, sending = await begun_ahead(server, first, hold)
-    assert server.answering.running == 1
+    assert len(server.answering.runs) == 1
     touch.go.set()
     await sending
-    assert server.answering.running == 1
+    assert len(server.answering.runs) == 1
+    server.agent.gate.set()
+
+
+async def test_memory_that_is_read_with_the_message_in_it_does_as_well(
+    stores: Stores, server: Server, first: Turn, hold: Hold
+) -> None:
+    read = hold(server.memory, "read")
+    server.agent.gate.clear()
+    touch = hold(stores[0].conversations, "touch")
+    sending = asyncio.create_task(server.send("second", first.conversation_id, follows=True))
+
+    async def stored() -> bool:
+        return await stores[0].turns.by_message(USER, "second") is not None
+
+    await wait_until(stored, "the message is stored")
+    read.go.set()
+    await wait_until(lambda: server.agent.asked == ["first", "second"], "the model is asked")
+    transcript = server.agent.requests[-1].transcript
+    assert transcript is not None
+    assert [message.content for message in transcript.messages] == ["first", "answer", "second"]
+    touch.go.set()
+    await sending
     server.agent.gate.set()
 
 
 @pytest.mark.parametrize("broken", [False, True])
 async def test_a_memory_that_is_slow_or_broken_holds_up_no_acceptance(
-    server: Server, first: Turn, hold: Hold, broken: bool
+    server: Server, first: Turn, hold: Hold, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
+    monkeypatch.setattr(ahead, "PATIENCE_SECONDS", 0.1)
     read = hold(server.memory, "read")
     if broken:
         read.error = RuntimeError("what is kept can't be read")
@@ -310,6 +346,7 @@ async def test_an_edit_waits_until_it_is_closed(server: Server, hold: Hold) -> N
     await all_closed(server, first.conversation_id)
 
 
+@pytest.mark.parametrize("lease_ms", [LEASE_MS])
 async def test_where_the_server_dies_between_the_two_another_one_concludes_and_goes_on(
     stores: Stores, server: Server, hold: Hold
 ) -> None:

@@ -124,7 +124,7 @@ class Server:
             agent=self.agent,
             signals=signals,
             owner="us:1",
-            lease_ms=LEASE_MS,
+            lease_ms=limits.get("lease_ms", LEASE_MS),
             max_running=limits.get("max_running", 0),
             max_attempts=0,
             max_waiting_per_user=limits.get("max_waiting_per_user", 0),

@@ -280,12 +280,14 @@ class EmbeddedTurns:
 
         return await self._database.write(work)
 
-    async def close(self, turn: Turn) -> None:
-        async def work(transaction: Transaction) -> None:
+    async def close(self, turn: Turn) -> bool:
+        async def work(transaction: Transaction) -> bool:
             await follow(transaction, turn)
             await transaction.change(sql.CLOSE, {"id": turn.id})
+            others = await transaction.row(sql.OPEN_TURNS, {"conversation": turn.conversation_id})
+            return others is not None
 
-        await self._database.write(work)
+        return await self._database.write(work)
 
     async def selected(self, statement: str, parameters: Parameters) -> list[Turn]:
         """The turns that an SQL statement gives."""

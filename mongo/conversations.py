@@ -255,9 +255,14 @@ class MongoConversations:
         """Only ever upwards, and only at this revision; False at another, or where it is gone."""
         async with self._connection.operation() as collections:
             raised = await collections.conversations.update_one(
-                {"_id": conversation_id, **ALIVE, "revision": revision}, {"$max": rises}
+                *raising(conversation_id, rises, revision=revision)
             )
         return raised.matched_count > 0
+
+
+def raising(conversation_id: str, rises: Document, *, revision: int) -> tuple[Document, Document]:
+    """An update: which conversation, and what of it."""
+    return {"_id": conversation_id, **ALIVE, "revision": revision}, {"$max": rises}
 
 
 def list_filter(user_id: str, before: tuple[int, str] | None) -> Document:

@@ -70,7 +70,7 @@ class MongoStore(TurnArchive):
             raise type(error)(f"{self._description}: {error}") from error
 
     async def close(self) -> None:
-        await self.turns.finish_inserts()
+        await self.turns.finish_groups()
         await self._connection.close()
 
     async def ping(self) -> None:

@@ -31,6 +31,15 @@ MARKED_TOGETHER = 500
 MOST_LOOKS = 20
 
 
+def rises_of(turn: Turn) -> Document:
+    """What a conversation's counters rise to by a turn that has ended."""
+    return {
+        "turn": turn.place,
+        "answers": turn.answers or 0,
+        "updated_at": activity_of(turn),
+    }
+
+
 class Superseding:
     def __init__(
         self, connection: Connection, conversations: MongoConversations, reads: TurnReads
@@ -61,8 +70,7 @@ class Superseding:
 
         Raises ``Unavailable`` where the conversation is edited again and again meanwhile.
         """
-        rises: Document = {"turn": turn.place, "answers": turn.answers or 0}
-        rises["updated_at"] = activity_of(turn)
+        rises = rises_of(turn)
         # At its own revision nobody need look whether it is superseded: until the rewriting turn
         # has brought its revision along it does no harm, and then the counters are counted anew.
         if await self._conversations.raise_counters(

@@ -12,9 +12,10 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from memory.errors import Duplicate, NotFound
-from memory.records import ENDED, Answer, Choice, Feedback, ToolUse, Turn, TurnError, TurnStatus
+from memory.records import Answer, Choice, Feedback, ToolUse, Turn, TurnError, TurnStatus
 from mongo.batching import TurnInserts
 from mongo.client import Connection, aggregated
+from mongo.closing import Closing
 from mongo.collections import CURRENT, OPEN, Document
 from mongo.conversations import MongoConversations
 from mongo.documents import answer_document, as_text, turn_record
@@ -55,6 +56,7 @@ class MongoTurns(TurnReads):
         self._superseding = Superseding(connection, conversations, self)
         self._inserts = TurnInserts(connection)
         self._resting = Resting()
+        self._closing = Closing(connection, self._superseding, self._resting)
         self._taking_in = TakingIn(connection, self._inserts, self)
 
     async def open_turns(self, conversation_id: str) -> list[Turn]:
@@ -316,17 +318,13 @@ class MongoTurns(TurnReads):
             )
         return None if changed is None else turn_record(changed)
 
-    async def close(self, turn: Turn) -> None:
-        await self._superseding.follow(turn)
-        async with self._connection.operation() as collections:
-            await collections.turns.update_one(
-                {"_id": turn.id, "status": {"$in": sorted(ENDED)}}, {"$set": {"open": False}}
-            )
-        self._resting.closed(turn)
+    async def close(self, turn: Turn) -> bool:
+        return await self._closing.close(turn)
 
-    async def finish_inserts(self) -> None:
-        """Waits for the inserts under way; the store is about to close."""
+    async def finish_groups(self) -> None:
+        """Waits for the groups under way; the store is about to close."""
         await self._inserts.close()
+        await self._closing.finish()
 
 
 def _held(turn: Turn) -> Document:

@@ -402,20 +402,22 @@ class SpooledTurns:
 
         return await self._lodgings.only_there(conversation_id, there)
 
-    async def close(self, turn: Turn) -> None:
-        async def there() -> None:
+    async def close(self, turn: Turn) -> bool:
+        async def there() -> bool:
             # What ended in the spool may have got another number and count as it was drained.
             kept = await self._there.get(turn.conversation_id, turn.id) if turn.spooled else turn
             if kept is None or kept.status not in ENDED:
-                return  # deleted, or another server's attempt
-            await self._there.close(kept)
+                return True  # deleted, or another server's attempt
+            has_more = await self._there.close(kept)
             self._cards.note(None, replace(kept, open=False))
+            return has_more
 
-        async def here(lodging: Lodging) -> None:
-            await self._here.close(turn)
+        async def here(lodging: Lodging) -> bool:
+            has_more = await self._here.close(turn)
             self._cards.note(None, lodging.marked(replace(turn, open=False)))
+            return has_more
 
-        await self._lodgings.do(turn.conversation_id, there, here, held=turn)
+        return await self._lodgings.do(turn.conversation_id, there, here, held=turn)
 
     async def _require_here(self, conversation_id: str) -> None:
         """Raises ``Elsewhere`` where another server may know more of it than the permanent

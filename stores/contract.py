@@ -321,9 +321,12 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def close(self, turn: Turn) -> None:
+    async def close(self, turn: Turn) -> bool:
         """An ended turn is in memory and on the feed: its conversation's counters follow it (only
-        ever upwards, and not if it is superseded), then ``open`` goes. Harmless when repeated."""
+        ever upwards, and not if it is superseded), then ``open`` goes. Harmless when repeated.
+
+        Whether another turn of the conversation is open, by a look after that; True as well where
+        that can't be seen."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -17,7 +18,9 @@ Outcome = TypeVar("Outcome")
 
 
 class GroupCommit(Generic[Item, Outcome]):
-    """One write at a time; what arrives meanwhile is the next one.
+    """One write at a time; what arrives meanwhile is the next one. After one of several items the
+    next begins at least ``apart`` seconds later than it, and has the more; who comes alone need
+    not wait for others.
 
     ``write`` takes the items and gives as many outcomes in the same order; an exception among them
     is raised to that item's caller only, one that ``write`` raises to all of them. It must end by
@@ -31,11 +34,14 @@ class GroupCommit(Generic[Item, Outcome]):
         most_together: int,
         most_waiting: int,
         patience: float,
+        apart: float = 0.0,
     ) -> None:
         self._write = write
         self._most_together = most_together
         self._most_waiting = most_waiting
         self._patience = patience
+        self._apart = apart
+        self._next_at = 0.0
         self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
         self._writer: asyncio.Task[None] | None = None
 
@@ -65,7 +71,10 @@ class GroupCommit(Generic[Item, Outcome]):
 
     async def _write_all(self) -> None:
         while self._waiting:
+            if (left := self._next_at - time.monotonic()) > 0:
+                await asyncio.sleep(left)
             group = self._next_group()
+            self._next_at = time.monotonic() + (self._apart if len(group) > 1 else 0.0)
             if not group:
                 continue
             try:

@@ -53,7 +53,8 @@ class Concluding:
         """Held by conversation while one of its turns is concluded."""
 
     async def conclude(self, turn: Turn, *, ran_here: bool) -> bool:
-        """Returns whether another turn of the conversation is open, once this one is closed.
+        """Returns whether another turn of the conversation is open, once this one is closed; what
+        is placed later sees to itself.
 
         Whoever hears the end and sends at once finds the conversation at rest where the turn
         ``ran_here``; where not, the message waits until it is closed.
@@ -72,14 +73,13 @@ class Concluding:
                 if ran_here:
                     self._turns.comes_to_rest(turn)
             try:
-                await self._turns.close(turn)
+                has_more = await self._turns.close(turn)
             except Unavailable:
                 log.warning(
                     "An ended turn can't be closed yet.",
                     extra={"action": "close_waits", "turn_id": turn.id},
                 )
                 return False
-            has_more = await self._has_more(turn.conversation_id)
         if answer is not None:
             self._agent.turn_ended(turn.conversation_id, turn.user_id, turn.id)
             self._answered(turn)
@@ -92,10 +92,3 @@ class Concluding:
         if self._at_it.is_held(conversation_id):
             async with self._at_it.holding(conversation_id):
                 pass
-
-    async def _has_more(self, conversation_id: str) -> bool:
-        """Whether another turn is open; what comes after this look sees to itself."""
-        try:
-            return bool(await self._turns.open_turns(conversation_id))
-        except Unavailable:
-            return True

@@ -170,6 +170,19 @@ async def test_closing_lets_the_conversation_follow_then_the_turn_is_closed(
     )
 
 
+async def test_closing_tells_whether_another_is_open(store: Store) -> None:
+    conversation_id, other = await a_conversation(store), await a_conversation(store)
+    first = await finished(
+        store, await inserted(store, a_turn(conversation_id, 1, status="running"))
+    )
+    second = await inserted(store, a_turn(conversation_id, 2))
+    await inserted(store, a_turn(other, 1, status="running"))
+    assert await store.turns.close(first) is True
+    stopped = await store.turns.request_stop(conversation_id, second.id)
+    assert stopped is not None
+    assert await store.turns.close(stopped) is False
+
+
 async def test_closing_late_or_again_takes_nothing_back(store: Store) -> None:
     conversation_id = await a_conversation(store)
     first = await an_exchange(store, conversation_id, 1)

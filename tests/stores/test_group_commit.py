@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -127,3 +128,24 @@ async def test_closing_waits_for_what_was_submitted() -> None:
     await closing
     await asyncio.gather(*tasks)
     assert recorder.groups == [["a"], ["b"]]
+
+
+async def test_after_several_the_next_group_waits_for_more() -> None:
+    recorder = Recorder()
+    group = committing(recorder, apart=0.2)
+    await asyncio.gather(group.submit(1), group.submit(2))
+    begun = time.monotonic()
+    third = await started(group.submit(3))
+    await asyncio.sleep(0.05)
+    await asyncio.gather(*third, group.submit(4))
+    assert recorder.groups == [[1, 2], [3, 4]]
+    assert time.monotonic() - begun > 0.15
+
+
+async def test_who_comes_alone_waits_for_nobody() -> None:
+    recorder = Recorder()
+    group = committing(recorder, apart=60)
+    async with asyncio.timeout(5):
+        for i in range(5):
+            await group.submit(i)
+    assert recorder.groups == [[0], [1], [2], [3], [4]]

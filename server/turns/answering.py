@@ -188,7 +188,9 @@ class Answering:
         Raises ``Unavailable`` when the store is away; the sweep concludes it later.
         """
         self._waiting.remove(turn.id)
-        if await self._concluding.conclude(turn, ran_here=ran_here):
+        has_more = await self._concluding.conclude(turn, ran_here=ran_here)
+        # What runs here already is the next one, and looks for more at its own end.
+        if has_more and not self.runs.of(turn.conversation_id):
             await self.advance(turn.conversation_id)
 
     async def concluded(self, conversation_id: str) -> None:

@@ -12,6 +12,9 @@ Races, and what closes them:
   again, and may find that what it was to replace is gone.
 - What is to be replaced is being answered: it is stopped first, so that its readers are told how it
   ended. Should its server be slow, it is superseded all the same, and can't be finished any more.
+- An edit that comes too late, and will be refused, finds the answer of the one before it open, and
+  would stop that: what is open is read before it is looked whether there still is anything to
+  replace. What was superseded by then stays so.
 - An edit that is repeated while the first call is under way: the unique (user, key); and where the
   second finds that there is nothing to replace any more, it looks for its own key once more.
 """
@@ -184,7 +187,10 @@ class Rewriting:
             known = await self._turns.by_message(conversation.user_id, rewrite.key)
             if known is not None:
                 return await self._repeated(known, rewrite)
-            if not await self._stop_from(conversation.id, (await rewrite.find()).place):
+            # What is open first. What is to be replaced stands there after that, so it did then:
+            # nothing of what is stopped belongs to an edit that came before this one.
+            open_turns = await self._turns.open_turns(conversation.id)
+            if not await self._stop_from((await rewrite.find()).place, open_turns):
                 break
         await self._attachments.keep(
             conversation.user_id, conversation.id, rewrite.key, rewrite.attached or []
@@ -228,12 +234,12 @@ class Rewriting:
                 conversation = await self._take_effect(turn, [])
         return Accepted(turn, conversation)
 
-    async def _stop_from(self, conversation_id: str, place: int) -> bool:
-        """Stop what is open from this place on; whether there was anything to stop."""
-        open_turns = await self._turns.open_turns(conversation_id)
+    async def _stop_from(self, place: int, open_turns: list[Turn]) -> bool:
+        """Stop what of these stands at this place or after it; whether there was anything to
+        stop."""
         affected = [turn for turn in open_turns if turn.place >= place and turn.status not in ENDED]
         for turn in reversed(affected):  # the running one last: nothing of these begins after it
-            await self._answering.stop(conversation_id, turn.id)
+            await self._answering.stop(turn.conversation_id, turn.id)
         return bool(affected)
 
     async def _insert(

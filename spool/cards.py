@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from memory.records import ENDED, Conversation, Turn
 from redislink.link import Link, RedisAway
 from redislink.session import Session
 from spool.keys import CARD_MS, card_key
-from spool.scripts import NOTE
+from spool.scripts import NOTE, REWRITE
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,14 @@ MAX_BYTES = 32 * 1024 * 1024
 MAX_TURNS = 26
 """Of a conversation in this process: those of the last 50 messages, and one."""
 MAX_GONE = 10_000
+MAX_SUPERSEDED = 100
+"""Turns of a conversation that are remembered though they do not stand in it any more."""
 ANSWERED_SECONDS = 3_600
 """Nothing is answered for so long: it has ended on another server, and was not noted here."""
 
 _CARD_OVERHEAD = 1_500
 _TURN_OVERHEAD = 1_500
+_ID_OVERHEAD = 200
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -48,6 +51,8 @@ class Card(msgspec.Struct, frozen=True):
     it."""
     waited: frozenset[str] = frozenset()
     """Of the latest turns, those that were accepted to wait."""
+    superseded: frozenset[str] = frozenset()
+    """Turns that do not stand in it any more; the latest ones."""
     made: bool = False
     """Whether the permanent store does not know the conversation yet."""
 
@@ -57,17 +62,24 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class _Held:
-    __slots__ = ("about", "noted_at", "size", "turns")
+    __slots__ = ("about", "noted_at", "size", "superseded", "turns")
 
     def __init__(self) -> None:
         self.about: Conversation | None = None
         self.turns: dict[str, Turn] = {}
+        self.superseded: dict[int, str] = {}
+        """Ids by number."""
         self.noted_at = 0.0
         self.size = 0
 
     @property
     def is_answered(self) -> bool:
         return any(turn.open for turn in self.turns.values())
+
+    @property
+    def weighed(self) -> int:
+        ids = _ID_OVERHEAD * len(self.superseded)
+        return _CARD_OVERHEAD + sum(map(_size, self.turns.values())) + ids
 
 
 class Cards:
@@ -85,6 +97,7 @@ class Cards:
         """Of each open turn that was noted here."""
         # What Redis, which was away, is to be told yet.
         self._gone: set[str] = set()
+        self._rewritten: dict[str, dict[int, str]] = {}
         self._kept: set[str] = set()
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
@@ -125,7 +138,7 @@ class Cards:
                 earliest = min(held.turns.values(), key=lambda each: (each.open, each.n))
                 self._let_go(held, earliest)
         held.noted_at = time.monotonic()
-        held.size = _CARD_OVERHEAD + sum(map(_size, held.turns.values()))
+        held.size = held.weighed
         self._bytes += held.size
         self._quiet.pop(conversation_id, None)
         if not held.is_answered:
@@ -146,7 +159,7 @@ class Cards:
         for turn in closed:
             del held.turns[turn.id]
         self._bytes -= held.size
-        held.size = _CARD_OVERHEAD + sum(map(_size, held.turns.values()))
+        held.size = held.weighed
         self._bytes += held.size
         self._held.move_to_end(conversation_id)
 
@@ -193,9 +206,10 @@ class Cards:
         if held is None or held.about is None:
             return shared
         mine = list(held.turns.values())
+        superseded = frozenset(held.superseded.values())
         last = max((turn.n for turn in mine if not turn.open), default=0)
         if shared is None:
-            return Card(held.about, _ascending(mine), last)
+            return Card(held.about, _ascending(mine), last, superseded=superseded)
         # What this process has just written may not be in Redis yet; what another server has, is
         # only there.
         turns = {turn.id: turn for turn in shared.turns}
@@ -216,6 +230,7 @@ class Cards:
             shared=is_whole,
             made=shared.made,
             waited=shared.waited,
+            superseded=shared.superseded | superseded,
         )
 
     async def _read_from_redis(self, conversation_id: str) -> Card | None:
@@ -233,6 +248,9 @@ class Cards:
             waited = frozenset(
                 text.decode() for name, text in fields.items() if name.startswith(b"w:")
             )
+            superseded = frozenset(
+                text.decode() for name, text in fields.items() if name.startswith(b"g:")
+            )
             turns = [
                 msgspec.json.decode(text, type=Turn)
                 for name, text in fields.items()
@@ -240,7 +258,15 @@ class Cards:
             ]
         except (KeyError, ValueError):  # msgspec's errors are ValueErrors
             return None
-        return Card(about, _ascending(turns), last, shared=True, made=made, waited=waited)
+        return Card(
+            about,
+            _ascending(turns),
+            last,
+            shared=True,
+            made=made,
+            waited=waited,
+            superseded=superseded,
+        )
 
     async def is_kept(self, conversation_id: str) -> None:
         """The permanent store knows the conversation by now."""
@@ -258,9 +284,34 @@ class Cards:
             self._deleted.popitem(last=False)
         self._drop(conversation_id)
 
-    async def forget(self, conversation_id: str) -> None:
-        """Leave nothing of it: it is deleted, or has been rewritten."""
+    async def rewritten(self, conversation_id: str, superseded: Iterable[Turn]) -> None:
+        """Leave nothing of it but who had to wait, and what does not stand in it any more: should
+        that be sent again while the permanent store is away, it must not pass for new."""
+        ids = {turn.n: turn.id for turn in superseded}
+        known = self._held.get(conversation_id)
+        ids = _latest(ids if known is None else {**known.superseded, **ids})
         self._drop(conversation_id)
+        if conversation_id in self._deleted:
+            return
+        held = self._held[conversation_id] = _Held()
+        held.superseded = ids
+        held.noted_at = time.monotonic()
+        held.size = held.weighed
+        self._bytes += held.size
+        self._quiet[conversation_id] = None
+        if self.session is None:
+            return
+        try:
+            await self.session.run(REWRITE, (card_key(conversation_id),), *_rewriting(ids))
+        except RedisAway:
+            if len(self._rewritten) < MAX_GONE:
+                self._rewritten[conversation_id] = ids
+            self.session.repair_soon()
+
+    async def forget(self, conversation_id: str) -> None:
+        """Leave nothing of it: it is deleted."""
+        self._drop(conversation_id)
+        self._rewritten.pop(conversation_id, None)
         if self.session is None:
             return
         try:
@@ -278,13 +329,17 @@ class Cards:
 
     @property
     def wanting(self) -> bool:
-        return bool(self._gone or self._kept)
+        return bool(self._gone or self._kept or self._rewritten)
 
     async def repair(self, link: Link) -> None:
         """Raises ``RedisAway``."""
         for conversation_id in list(self._kept):
             await link.command("HDEL", card_key(conversation_id), "made")
             self._kept.discard(conversation_id)
+        for conversation_id, ids in list(self._rewritten.items()):
+            await link.run(REWRITE, (card_key(conversation_id),), *_rewriting(ids))
+            if self._rewritten.get(conversation_id) is ids:
+                del self._rewritten[conversation_id]
         for conversation_id in list(self._gone):
             await link.command("DEL", card_key(conversation_id))
             self._gone.discard(conversation_id)
@@ -301,6 +356,15 @@ def _id_of(conversation: Conversation | None, turn: Turn | None) -> str:
 def _heard(future: asyncio.Future[object]) -> None:
     if not future.cancelled() and future.exception() is not None:
         log.debug("A card was not noted in Redis.")
+
+
+def _latest(ids: Mapping[int, str]) -> dict[int, str]:
+    return {n: ids[n] for n in sorted(ids)[-MAX_SUPERSEDED:]}
+
+
+def _rewriting(ids: Mapping[int, str]) -> list[str | int]:
+    """The arguments of ``rewrite.lua``."""
+    return [CARD_MS, MAX_SUPERSEDED, *(each for item in ids.items() for each in item)]
 
 
 def _ascending(turns: Iterable[Turn]) -> list[Turn]:

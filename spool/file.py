@@ -9,6 +9,7 @@ written at the end of its log. What must reach the permanent store is what is no
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,18 @@ TABLE = """
         ended TEXT NOT NULL         -- JSON: ... that had ended, and were not closed
     )
 """
+# Turns that were in a conversation before it came here, and are not any more. Their own table: a
+# file of an older version has none, and what else is in it stays as it is.
+SUPERSEDED = """
+    CREATE TABLE IF NOT EXISTS superseded (
+        turn TEXT PRIMARY KEY NOT NULL,
+        conversation TEXT NOT NULL
+    )
+"""
+SUPERSEDE = """
+    INSERT INTO superseded (turn, conversation) VALUES (:turn, :id) ON CONFLICT (turn) DO NOTHING
+"""
+IS_SUPERSEDED = "SELECT 1 FROM superseded WHERE turn = :turn"
 CONVERSATION = """
     INSERT INTO conversations (
         id, user, title, created_at, updated_at, digest, revision, turn, answers, summary,
@@ -53,6 +66,7 @@ TURNS = "SELECT * FROM turns WHERE conversation = :id ORDER BY n"
 LET_GO = (
     "DELETE FROM turns WHERE conversation = :id",
     "DELETE FROM conversations WHERE id = :id",
+    "DELETE FROM superseded WHERE conversation = :id",
     "DELETE FROM lodgings WHERE conversation = :id",
 )
 COUNT = """
@@ -134,6 +148,7 @@ class SpoolFile(EmbeddedStore):
 
         async def work(transaction: Transaction) -> None:
             await transaction.change(TABLE, {})
+            await transaction.change(SUPERSEDED, {})
 
         await self._database.write(work)
 
@@ -152,6 +167,10 @@ class SpoolFile(EmbeddedStore):
         """All of them, ascending by number."""
         return await self.turns.selected(TURNS, {"id": conversation_id})
 
+    async def is_superseded(self, turn_id: str) -> bool:
+        """Whether it was in a conversation before that came here, and was replaced there."""
+        return await self._database.row(IS_SUPERSEDED, {"turn": turn_id}) is not None
+
     async def spooled_turns(self) -> int:
         """How many turns wait for the permanent store."""
         found = await self._database.row(COUNT, {})
@@ -165,9 +184,11 @@ class SpoolFile(EmbeddedStore):
         summary: Summary | None,
         made: bool,
         lease_ms: int,
+        superseded: Collection[str] = (),
     ) -> Lodging:
         """Take a conversation in: all of it in one transaction. ``turns`` as the permanent store
-        has them. Raises ``Unavailable`` also where they don't fit what lodges here."""
+        has them, ``superseded`` the ids of some that are not among them any more. Raises
+        ``Unavailable`` also where they don't fit what lodges here."""
         if conversation.id in self.left:
             await self.let_go(conversation.id)
         lodging = _begun_with(conversation.id, turns, made=made)
@@ -203,6 +224,8 @@ class SpoolFile(EmbeddedStore):
             for turn in turns:
                 row = {**turn_row(turn), "lease_until": now() + lease_ms}
                 await transaction.change(sql.INSERT, row)
+            for turn_id in superseded:
+                await transaction.change(SUPERSEDE, {"turn": turn_id, "id": conversation.id})
 
         try:
             await self._database.write(work)

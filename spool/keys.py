@@ -8,9 +8,10 @@
 | ``spool:servers`` | sorted set | the servers that are there, by when they were last seen | 60 s |
 
 A card's fields: ``about`` the conversation, ``last`` the number of its last closed turn, and
-``w:{number}`` the id of a turn that was accepted to wait, of the latest ones; ``t:{number}`` each
-turn that is open, and the last closed one without its texts, JSON all; and
-``made`` while the permanent store does not know the conversation.
+``w:{number}`` the id of a turn that was accepted to wait, of the latest ones; ``g:{number}`` that
+of one that an edit or a regenerate took out of it, likewise; ``t:{number}`` each turn that is open,
+and the last closed one without its texts, JSON all; and ``made`` while the permanent store does not
+know the conversation.
 """
 
 from __future__ import annotations

@@ -159,6 +159,7 @@ class Lodgings:
                 summary=None if transcript is None else transcript.summary,
                 made=card.made,
                 lease_ms=LEASE_MS,
+                superseded=card.superseded,
             )
         except BaseException:
             await self.leases.release(conversation_id)

@@ -18,6 +18,7 @@ from memory.records import (
     Turn,
     TurnError,
     TurnStatus,
+    derived_id,
 )
 from spool.cards import Card
 from spool.file import Lodging
@@ -83,11 +84,18 @@ class SpooledTurns:
         """Raises ``Unavailable`` also where only the permanent store, which is away, could tell."""
         # Here first: what is moved meanwhile is there by the time it is gone from here.
         if self._lodgings.lodged:
+            await self._require_unknown(derived_id("turn", user_id, key))
             found = await self._here.by_message(user_id, key)
             lodging = self._lodgings.lodged.get(found.conversation_id) if found else None
             if found is not None and lodging is not None:
                 return lodging.marked(found)
         return await self._there.by_message(user_id, key)
+
+    async def _require_unknown(self, turn_id: str) -> None:
+        """Raises ``Unavailable`` where it was in a conversation that lodges here, and is not any
+        more: what its sender was told only the permanent store knows."""
+        if await self._lodgings.file.is_superseded(turn_id):
+            raise Unavailable("This message was accepted before, and has been replaced since.")
 
     async def last(self, conversation_id: str) -> Turn | None:
         async def here(lodging: Lodging) -> Turn | None:
@@ -191,6 +199,7 @@ class SpooledTurns:
             last = await self._here.last(conversation_id)
             if last is not None and turn.n <= last.n:
                 raise DuplicateNumber
+            await self._require_unknown(turn.id)
             return lodging.marked(await self._here.insert(turn, lease_ms=lease_ms))
 
         if turn.rewrites or turn.question.attachments:  # which are there, and not in the spool
@@ -241,7 +250,7 @@ class SpooledTurns:
             conversation = await self._lodgings.permanent.conversations.get(
                 conversation_id, turn.user_id
             )
-            await self._cards.forget(conversation_id)
+            await self._cards.rewritten(conversation_id, superseded)
             closed = [each for each in before if not each.open]
             self._cards.note(conversation, *closed, *still_open)
             return superseded

@@ -9,6 +9,7 @@ from redislink.link import Script
 _FOLDER = Path(__file__).parent
 
 NOTE = Script(_FOLDER / "note.lua")
+REWRITE = Script(_FOLDER / "rewrite.lua")
 TAKE = Script(_FOLDER / "take.lua")
 LOOK = Script(_FOLDER / "look.lua")
 RELEASE = Script(_FOLDER / "release.lua")

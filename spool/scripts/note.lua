@@ -4,8 +4,8 @@ local KEPT = 30
 local card = KEYS[1]
 local ttl, about, turn, number, is_open = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 
--- A turn's end may be noted after its conversation was deleted.
-if about == '' and redis.call('EXISTS', card) == 0 then return 0 end
+-- A turn's end may be noted after its conversation was deleted, or while it is rewritten.
+if about == '' and redis.call('HEXISTS', card, 'about') == 0 then return 0 end
 if about ~= '' then redis.call('HSET', card, 'about', about) end
 if ARGV[6] == '1' then redis.call('HSET', card, 'made', '1') end
 if turn ~= '' then

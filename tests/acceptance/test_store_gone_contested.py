@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 from tests.acceptance.conftest import StartApp
 from tests.acceptance.outages import a_full_disk, start_behind, store_is, stored
+from tests.acceptance.test_edit import edit
 from tests.acceptance.test_forgetting_nothing import redis_command
 from tests.stores.lossy import LossyWay
 from tests.support.app import App
@@ -144,6 +146,54 @@ async def test_what_was_deleted_before_is_not_shown_when_both_stores_go(
             error = await guest.refusal(name, conversation_id=conversation_id, **fields)
             assert error["code"] in ("not_found", "unavailable")
         assert len(provider.requests) == 1
+
+
+def open_turns(mongod: Mongod, app: App) -> int:
+    with mongod.client() as client:
+        turns = client[app.settings["MONGODB_DATABASE"]]["turns"]
+        return int(turns.count_documents({"open": True}))
+
+
+async def test_a_message_that_was_replaced_is_not_taken_for_new_while_the_store_is_away(
+    start_app: StartApp, settings: dict[str, str], own_mongod: Mongod, provider: Provider
+) -> None:
+    """It was sent again to another server: by a client whose first one was frozen, perhaps. That
+    one has only what stands in the conversation; it answered the message once more."""
+    settings |= {"MONGODB_DATABASE": f"replaced_{uuid.uuid4().hex[:8]}"}
+    here, there = start_app(**settings), start_app(**settings)
+    async with Client(here.url) as guest, Client(there.url, guest.token) as tab:
+        conversation_id = (await guest.ask("one"))["conversation_id"]
+        calls = [
+            {"conversation_id": conversation_id, "message_id": new_id(), "content": content}
+            for content in ("two", "three")
+        ]
+        answers = [await guest.ok("message:send", **call) for call in calls]
+        for answer in answers:
+            await guest.completed(answer["turn"]["id"])
+        edited = await edit(guest, answers[1]["message"], "three, better")
+        await guest.completed(edited["turn"]["id"])
+        # Its question stands there still, and is another turn's.
+        anew = await guest.ok(
+            "turn:regenerate",
+            conversation_id=conversation_id,
+            turn_id=answers[0]["turn"]["id"],
+            new_turn_id=new_id(),
+        )
+        await guest.completed(anew["turn"]["id"])
+        # Told is before closed, and what is open there is that server's.
+        await wait_until(lambda: not open_turns(own_mongod, here), "all is closed")
+        own_mongod.kill()
+        await store_is(there, "down")
+        for _ in range(2):  # also when the conversation goes on there already
+            for call in calls:
+                error = await tab.refusal("message:send", **call)
+                assert (error["code"], error["retryable"]) == ("unavailable", True)
+            await tab.ask("what is new", conversation_id)
+        own_mongod.start()
+        said = ["one", "echo: one", "two", "echo: two", *["what is new", "echo: what is new"] * 2]
+        await stored(tab, conversation_id, said)
+        assert [await tab.ok("message:send", **call) for call in calls] == answers
+        assert len(provider.chats) == 7
 
 
 async def test_a_title_that_a_message_gave_in_the_outage_stays(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 from msgspec.structs import replace
 
-from spool.cards import Cards
+from spool.cards import MAX_SUPERSEDED, Cards
 from spool.keys import card_key
 from tests.spool.conftest import MakeCards
 from tests.spool.knowing import about, bare, closed_turn, open_turn
@@ -78,6 +78,84 @@ async def test_who_had_to_wait_is_known_when_the_turn_is_long_closed(
     assert len(card.waited) <= 20
     assert card.turns == [replace(bare(closed_turn(59)), accepted="queued")]
     assert int(keys.hlen(card_key("c1"))) < 25  # type: ignore[arg-type]
+
+
+async def test_what_was_replaced_is_known_after_the_next_edit_too_and_not_for_ever(
+    make_cards: MakeCards, keys: redis.Redis
+) -> None:
+    us, them = await make_cards(), await make_cards()
+    us.note(about(2), replace(closed_turn(2), accepted="queued"))
+    await wait_until(lambda: _last_place(them, 2), "it is noted")
+    await us.rewritten("c1", [closed_turn(2)])
+    # Of what is left of its card nothing comes to pass for the conversation.
+    assert await us.read("c1") is None
+    them.note(None, closed_turn(2))
+    assert await them.read("c1") is None
+    for cards in (them, us):
+        cards.note(about(3), closed_turn(3))
+        await wait_until(lambda: _last_place(us, 3), "it is noted anew")
+        await cards.rewritten("c1", [closed_turn(3)])
+        await cards.rewritten("c1", [closed_turn(3)])
+    them.note(about(4), closed_turn(4))
+    await wait_until(lambda: _last_place(us, 4), "it is noted anew")
+    for cards in (us, them):
+        card = await cards.read("c1")
+        assert card is not None
+        assert card.turns == [bare(closed_turn(4))] or card.turns == [closed_turn(4)]
+        assert card.superseded == {"turn-2", "turn-3"}
+        assert card.waited == {"turn-2"}
+    await us.rewritten("c1", [closed_turn(n) for n in range(10, 10 + 3 * MAX_SUPERSEDED)])
+    them.note(about(999), closed_turn(999))
+    await wait_until(lambda: _last_place(us, 999), "it is noted anew")
+    card = await us.read("c1")
+    assert card is not None
+    assert len(card.superseded) == MAX_SUPERSEDED
+    assert f"turn-{9 + 3 * MAX_SUPERSEDED}" in card.superseded
+    await us.forget("c1")
+    assert us.bytes == 0
+    assert keys.keys() == []
+
+
+async def test_what_was_replaced_while_redis_was_away_is_noted_when_it_is_back(
+    make_cards: MakeCards, redis_server: RedisServer
+) -> None:
+    async with RedisWay(redis_server.port) as way:
+        us, them = await make_cards(way), await make_cards()
+        us.note(about(1), closed_turn(1))
+        await wait_until(lambda: _last_place(them, 1), "it is noted")
+        way.cut()
+        await us.rewritten("c1", [closed_turn(1)])
+        us.note(about(1, revision=1), closed_turn(2, place=1))
+        alone = await us.read("c1")
+        assert alone is not None
+        assert alone.superseded == {"turn-1"}
+        way.mend()
+
+        async def is_gone() -> bool:
+            return await them.read("c1") is None
+
+        await wait_until(is_gone, "what was there does not count any more")
+        them.note(about(1, revision=1), closed_turn(2, place=1))
+        await wait_until(lambda: _last_place(us, 1), "it is noted anew")
+        card = await them.read("c1")
+        assert card is not None
+        assert card.superseded == {"turn-1"}
+
+
+async def test_junk_is_no_hindrance_to_an_edit(make_cards: MakeCards, keys: redis.Redis) -> None:
+    us, them = await make_cards(), await make_cards()
+    for spoil in (
+        lambda: keys.set(card_key("c1"), "junk"),
+        lambda: keys.hset(card_key("c1"), mapping={"g:x": "junk", "junk": "x"}),
+    ):
+        keys.delete(card_key("c1"))
+        spoil()
+        await us.rewritten("c1", [closed_turn(1)])
+        us.note(about(2), closed_turn(2))
+        await wait_until(lambda: _last_place(them, 2), "it is noted anew")
+        card = await them.read("c1")
+        assert card is not None
+        assert card.superseded == {"turn-1"}
 
 
 async def test_a_card_tells_whether_all_servers_have_had_a_part_in_it(

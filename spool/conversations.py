@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from memory.errors import NotFound, Taken, Unavailable
 from memory.records import NO_CHOICE, Choice, Conversation, Position, Turn
 from spool.file import Lodging
-from spool.lodgings import LEASE_MS, Elsewhere, Lodgings
+from spool.lodgings import LEASE_MS, Elsewhere, Lodgings, Returned
 
 NOT_KNOWN = "Nothing is known of this conversation at the moment."
 
@@ -76,6 +76,11 @@ class SpooledConversations:
         if await self._lodgings.hot(fresh.id) is not None:
             await self._lodgings.leases.release(fresh.id)
             raise Unavailable("Whose conversation this is can't be told at the moment.")
+        try:
+            self._lodgings.require_away()
+        except Returned:
+            await self._lodgings.leases.release(fresh.id)
+            raise
         lodging = await self._lodgings.file.lodge(
             fresh, [], summary=None, made=True, lease_ms=LEASE_MS
         )

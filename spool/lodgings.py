@@ -45,6 +45,10 @@ class Elsewhere(Unavailable):
     """Another server keeps this conversation while the permanent store is away."""
 
 
+class Returned(Exception):
+    """The permanent store is back: it can be asked again, and nothing need be put together."""
+
+
 class Lodgings:
     def __init__(
         self, permanent: Permanent, file: SpoolFile, cards: Cards, leases: SpoolLeases
@@ -95,7 +99,10 @@ class Lodgings:
                     if not self.away():
                         continue
                     enter_now = enter or (lambda: self.lodge(conversation_id, held))
-                    lodging = self.lodged[conversation_id] = await enter_now()
+                    try:
+                        lodging = self.lodged[conversation_id] = await enter_now()
+                    except Returned:
+                        continue
                 if not lodging.is_held:
                     raise Elsewhere
                 return await here(lodging)
@@ -139,7 +146,7 @@ class Lodgings:
         return await there()
 
     async def lodge(self, conversation_id: str, held: Turn | None) -> Lodging:
-        """Called with ``moving`` held. Raises ``Unavailable``."""
+        """Called with ``moving`` held. Raises ``Unavailable`` and ``Returned``."""
         self.require_room()
         if not await self.leases.take(conversation_id):
             raise Elsewhere
@@ -152,6 +159,7 @@ class Lodgings:
             if any(self.leases.is_of_another(turn.owner) for turn in card.open):
                 raise Elsewhere  # it answers there, and goes on with it
             transcript = await self.hot(conversation_id)
+            self.require_away()
             conversation, turns = restored(card, transcript, held, may_lack=not self.leases.can_ask)
             lodging = await self.file.lodge(
                 conversation,
@@ -193,6 +201,14 @@ class Lodgings:
         """Raises ``Unavailable`` where more lodge here than this process may keep in mind."""
         if len(self.lodged) >= MAX_LODGED:
             raise Unavailable("Too many conversations wait for the permanent store.")
+
+    def require_away(self) -> None:
+        """Raises ``Returned`` where the permanent store came back while others were asked.
+
+        Race: Redis hangs as it does, so that by the time it has not answered what is known here
+        would have to do, with all that it lacks; and there is somebody who knows all of it."""
+        if not self.away():
+            raise Returned
 
     async def keep_leases(self) -> None:
         """Say once more that these are here; what is another server's by now is not."""

@@ -7,6 +7,7 @@ enough for all that happens next: the next number, the next prompt, a message th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import pairwise
 
 from msgspec.structs import replace
 
@@ -76,6 +77,9 @@ def restored(
         # Revisions rise with the numbers. Of an edit, elsewhere, only the outcome was heard.
         bool(turns) and turns[-1].revision < revision,
         len({turn.n for turn in turns}) < len(turns),
+        # Others went on with it since what was seen last here, before what is open. That would be
+        # shown, and answered, as if nothing had been said in between.
+        _has_gap(turns),
     )
     if any(is_unknown):
         raise Unavailable("How far this conversation has come can't be told at the moment.")
@@ -112,6 +116,11 @@ def _unbroken(turns: Iterable[Turn], between: Collection[int]) -> list[Turn]:
             break  # not known whole: another server went on with it
         unbroken.append(replace(turn, open=False))
     return unbroken[::-1]
+
+
+def _has_gap(turns: list[Turn]) -> bool:
+    places = sorted(turn.place for turn in turns)
+    return any(after > before + 1 for before, after in pairwise(places))
 
 
 class _Last:

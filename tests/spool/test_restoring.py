@@ -171,6 +171,16 @@ def test_without_memory_there_must_be_no_gap_unless_some_may_be_lacking() -> Non
     assert numbers(turns_of(lacking, None, may_lack=True)) == [(3, 3), (4, 4)]
 
 
+@pytest.mark.parametrize("may_lack", [False, True])
+def test_there_is_no_gap_before_what_is_open(may_lack: bool) -> None:
+    """Others went on with it since, and nobody can say with what: as if nothing had been said in
+    between, it would be shown, and the next question answered."""
+    known = card(about(4), closed_turn(1), open_turn(4, status="running"))
+    with pytest.raises(Unavailable):
+        turns_of(known, None, may_lack=may_lack)
+    assert numbers(turns_of(card(about(2), closed_turn(1), open_turn(2)), None)) == [(1, 1), (2, 2)]
+
+
 def test_a_text_that_is_unknown_is_a_gap() -> None:
     known = card(about(3), closed_turn(1), bare(closed_turn(2)), closed_turn(3))
     with pytest.raises(Unavailable):

@@ -64,6 +64,41 @@ async def test_a_load_ends_where_the_store_comes_back_while_redis_is_away(
         await store.close()
 
 
+async def test_a_conversation_does_not_come_to_lodge_when_the_store_is_back(
+    mongod: Mongod, tmp_path: Path
+) -> None:
+    """It came back while it was still looked up what is known of the conversation. That may be
+    less than all, where Redis hangs: and it would have been shown as if it were all."""
+    store = spooled_store(mongod, tmp_path, NO_REDIS)
+    made = new_id()
+
+    async def hot(conversation_id: str) -> Transcript | None:
+        mongod.resume()
+        await wait_until(lambda: not store.away, "the store is back")
+        return None
+
+    store.look_in(hot)
+    async with connected(store):
+        known = await store.conversations.create(new_id(), USER, "", digest=None, at=1)
+        for conversation_id in (known[0].id, made):
+            mongod.pause()
+            try:
+                await wait_until(lambda: _noticed(store), "it is noticed")
+                async with asyncio.timeout(20):
+                    if conversation_id == made:
+                        _, is_new = await store.conversations.create(
+                            made, USER, "", digest=None, at=1
+                        )
+                        assert is_new
+                    turn = await sent(store, conversation_id, status="running", owner="slot:boot")
+            finally:
+                mongod.resume()
+            async with connected(MongoStore(mongod.uri, "spool_store")) as there:
+                kept = await there.turns.get(conversation_id, turn.id)
+            assert kept is not None
+            assert kept.spooled is None
+
+
 async def _noticed(store: SpooledStore) -> bool:
     try:
         await store.ping()

@@ -13,13 +13,14 @@ import logging
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
-from memory.records import ENDED, Conversation, Turn
-from redislink.link import Link, RedisAway
+from memory.records import ENDED, Conversation, Turn, current
+from redislink.link import Link, RedisAway, ScriptFailed
 from redislink.session import Session
 from spool.keys import CARD_MS, card_key
 from spool.scripts import NOTE, REWRITE
@@ -30,6 +31,7 @@ MAX_BYTES = 32 * 1024 * 1024
 MAX_TURNS = 26
 """Of a conversation in this process: those of the last 50 messages, and one."""
 MAX_GONE = 10_000
+NOTED_TOGETHER = 100
 MAX_SUPERSEDED = 100
 """Turns of a conversation that are remembered though they do not stand in it any more."""
 ANSWERED_SECONDS = 3_600
@@ -58,7 +60,7 @@ class Card(msgspec.Struct, frozen=True):
 
     @property
     def open(self) -> list[Turn]:
-        return [turn for turn in self.turns if turn.open]
+        return open_of(self.turns)
 
 
 class _Held:
@@ -99,6 +101,8 @@ class Cards:
         self._gone: set[str] = set()
         self._rewritten: dict[str, dict[int, str]] = {}
         self._kept: set[str] = set()
+        self._unnoted: dict[str, set[str]] = {}
+        """Turns by conversation."""
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -172,6 +176,7 @@ class Cards:
         if held is None:
             return
         self._quiet.pop(conversation_id, None)
+        self._unnoted.pop(conversation_id, None)
         self._bytes -= held.size
         for turn_id in held.turns:
             self._conversations.pop(turn_id, None)
@@ -181,23 +186,29 @@ class Cards:
     ) -> None:
         if self.session is None:
             return
-        about = b"" if conversation is None else msgspec.json.encode(conversation)
-        text = b"" if turn is None else msgspec.json.encode(turn if turn.open else _bare(turn))
+        key = card_key(_id_of(conversation, turn))
         try:
-            future = self.session.submit(
-                NOTE,
-                (card_key(_id_of(conversation, turn)),),
-                CARD_MS,
-                about,
-                text,
-                turn.n if turn is not None else 0,
-                int(turn is not None and turn.open),
-                int(made),
-                turn.id if turn is not None and turn.accepted == "queued" else b"",
-            )
+            future = self.session.submit(NOTE, (key,), *_noting(conversation, turn, made=made))
         except RedisAway:
+            self._is_unnoted(turn)
+        else:
+            future.add_done_callback(partial(self._heard, turn))
+
+    def _heard(self, turn: Turn | None, future: asyncio.Future[object]) -> None:
+        if not future.cancelled() and (error := future.exception()) is not None:
+            log.debug("A card was not noted in Redis.")
+            if not isinstance(error, ScriptFailed):  # there is junk under its key
+                self._is_unnoted(turn)
+
+    def _is_unnoted(self, turn: Turn | None) -> None:
+        """Redis is to be told when it is back, before others go by what it has: they would begin
+        from a card without this turn, and show the conversation without it."""
+        if turn is None or turn.conversation_id in self._deleted:
             return
-        future.add_done_callback(_heard)
+        if turn.conversation_id in self._unnoted or len(self._unnoted) < MAX_GONE:
+            self._unnoted.setdefault(turn.conversation_id, set()).add(turn.id)
+        if self.session is not None:
+            self.session.repair_soon()
 
     async def read(self, conversation_id: str) -> Card | None:
         """None where nothing is known of it, here or in Redis."""
@@ -329,7 +340,7 @@ class Cards:
 
     @property
     def wanting(self) -> bool:
-        return bool(self._gone or self._kept or self._rewritten)
+        return bool(self._gone or self._kept or self._rewritten or self._unnoted)
 
     async def repair(self, link: Link) -> None:
         """Raises ``RedisAway``."""
@@ -340,9 +351,28 @@ class Cards:
             await link.run(REWRITE, (card_key(conversation_id),), *_rewriting(ids))
             if self._rewritten.get(conversation_id) is ids:
                 del self._rewritten[conversation_id]
+        unnoted = list(self._unnoted)
+        for first in range(0, len(unnoted), NOTED_TOGETHER):
+            some = unnoted[first : first + NOTED_TOGETHER]
+            await asyncio.gather(*(self._note_again(link, each) for each in some))
         for conversation_id in list(self._gone):
             await link.command("DEL", card_key(conversation_id))
             self._gone.discard(conversation_id)
+
+    async def _note_again(self, link: Link, conversation_id: str) -> None:
+        """What could not be noted, as it is known by now. A card that is gone is not begun: all
+        that others had noted would be missing on it."""
+        turn_ids = self._unnoted.pop(conversation_id, set())
+        held = self._held.get(conversation_id)
+        turns = [] if held is None else [held.turns[each] for each in turn_ids & held.turns.keys()]
+        try:
+            for turn in _ascending(turns):
+                await link.run(NOTE, (card_key(conversation_id),), *_noting(None, turn))
+        except ScriptFailed:
+            return  # there is junk under its key
+        except RedisAway:
+            self._unnoted.setdefault(conversation_id, set()).update(turn_ids)
+            raise
 
 
 def _id_of(conversation: Conversation | None, turn: Turn | None) -> str:
@@ -353,9 +383,19 @@ def _id_of(conversation: Conversation | None, turn: Turn | None) -> str:
     return conversation.id
 
 
-def _heard(future: asyncio.Future[object]) -> None:
-    if not future.cancelled() and future.exception() is not None:
-        log.debug("A card was not noted in Redis.")
+def _noting(
+    conversation: Conversation | None, turn: Turn | None, *, made: bool = False
+) -> list[str | bytes | int]:
+    """The arguments of ``note.lua``."""
+    return [
+        CARD_MS,
+        b"" if conversation is None else msgspec.json.encode(conversation),
+        b"" if turn is None else msgspec.json.encode(turn if turn.open else _bare(turn)),
+        turn.n if turn is not None else 0,
+        int(turn is not None and turn.open),
+        int(made),
+        turn.id if turn is not None and turn.accepted == "queued" else b"",
+    ]
 
 
 def _latest(ids: Mapping[int, str]) -> dict[int, str]:
@@ -369,6 +409,14 @@ def _rewriting(ids: Mapping[int, str]) -> list[str | int]:
 
 def _ascending(turns: Iterable[Turn]) -> list[Turn]:
     return sorted(turns, key=lambda turn: turn.n)
+
+
+def open_of(turns: Collection[Turn]) -> list[Turn]:
+    """Those that are open indeed: turns run in order, so what stands before one that has run is
+    closed, whatever was last noted of it. The note of its end may have been lost with Redis. And an
+    edit on another server may have superseded some."""
+    ran = max((turn.n for turn in turns if turn.attempt), default=0)
+    return [turn for turn in current(turns) if turn.open and turn.n >= ran]
 
 
 def progress(turn: Turn) -> tuple[bool, bool, int]:

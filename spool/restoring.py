@@ -26,7 +26,7 @@ from memory.records import (
     current,
     request_digest,
 )
-from spool.cards import Card, progress
+from spool.cards import Card, open_of, progress
 
 WHOLE_TURNS = 25
 """As many as memory keeps of a conversation by default."""
@@ -52,7 +52,7 @@ def restored(
         known[held.id] = held
     # What an edit on another server has superseded may still be on the card.
     valid = current(known.values())
-    opened = _open_of(valid)
+    opened = {turn.id: turn for turn in open_of(valid)}
     seen = {turn.id: turn for turn in valid if turn.id not in opened}
     about = card.conversation
     last = _last_of(card, seen.values(), transcript)
@@ -89,13 +89,6 @@ def restored(
         answers=max((turn.answers or 0 for turn in turns), default=0),
     )
     return replace(about, position=position), turns
-
-
-def _open_of(turns: list[Turn]) -> dict[str, Turn]:
-    """Those that are open indeed: turns run in order, so what stands before one that has run is
-    closed, whatever was last noted of it."""
-    ran = max((turn.n for turn in turns if turn.attempt), default=0)
-    return {turn.id: turn for turn in turns if turn.open and turn.n >= ran}
 
 
 def _before(place: int, between: Collection[int]) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import redis
 from msgspec.structs import replace
 
-from spool.cards import MAX_SUPERSEDED, Cards
+from spool.cards import MAX_SUPERSEDED, Card, Cards, open_of
 from spool.keys import card_key
 from tests.spool.conftest import MakeCards
 from tests.spool.knowing import about, bare, closed_turn, open_turn
@@ -140,6 +142,67 @@ async def test_what_was_replaced_while_redis_was_away_is_noted_when_it_is_back(
         card = await them.read("c1")
         assert card is not None
         assert card.superseded == {"turn-1"}
+
+
+async def test_what_could_not_be_noted_is_before_others_go_by_the_card(
+    make_cards: MakeCards, redis_server: RedisServer
+) -> None:
+    """A turn that was accepted while this server alone had lost Redis. Its conversation went on
+    without it, on another server, where MongoDB went away after that."""
+    async with RedisWay(redis_server.port) as way:
+        us, them = await make_cards(way), await make_cards()
+        us.note(about(1), closed_turn(1))
+        await wait_until(lambda: _last_place(them, 1), "it is noted")
+        way.cut()
+        us.note(about(2, 1), open_turn(2))
+        us.note(None, open_turn(2, status="running"))
+        await asyncio.sleep(0.1)
+        them.note(None, closed_turn(1))
+        way.mend()
+        assert us.session is not None
+        await wait_until(lambda: us.session and us.session.connected, "Redis is used again")
+        card = await them.read("c1")
+        assert card is not None
+        assert card.open == [open_turn(2, status="running")]
+        assert not us.wanting
+
+
+async def test_a_card_that_redis_has_lost_is_not_begun_by_what_one_server_could_not_note(
+    make_cards: MakeCards, redis_server: RedisServer, keys: redis.Redis
+) -> None:
+    async with RedisWay(redis_server.port) as way:
+        us, them = await make_cards(way), await make_cards()
+        us.note(about(1), closed_turn(1))
+        await wait_until(lambda: _last_place(them, 1), "it is noted")
+        way.cut()
+        us.note(about(2, 1), open_turn(2))
+        await asyncio.sleep(0.1)
+        keys.flushall()
+        way.mend()
+        assert us.session is not None
+        await wait_until(lambda: us.session and us.session.connected, "Redis is used again")
+        assert await them.read("c1") is None
+        assert not us.wanting
+
+
+async def test_a_lost_end_leaves_nothing_open_where_a_later_turn_has_run(
+    make_cards: MakeCards, redis_server: RedisServer, keys: redis.Redis
+) -> None:
+    """Its end was noted while Redis was down, and nobody does so again."""
+    us = await make_cards()
+    stale, running = open_turn(1, status="running"), open_turn(3, status="running")
+    us.note(about(4, 2), stale, closed_turn(2), running, open_turn(4))
+    them = await make_cards()
+
+    async def card() -> Card | None:
+        found = await them.read("c1")
+        return found if found is not None and len(found.turns) == 4 else None
+
+    found = await wait_until(card, "all is noted")
+    assert found is not None
+    assert found.open == [running, open_turn(4)]
+    edit = open_turn(5, place=3, revision=1, rewrites=True)
+    assert open_of([*found.turns, edit]) == [edit]
 
 
 async def test_junk_is_no_hindrance_to_an_edit(make_cards: MakeCards, keys: redis.Redis) -> None:

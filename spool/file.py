@@ -46,7 +46,7 @@ SUPERSEDED = """
 SUPERSEDE = """
     INSERT INTO superseded (turn, conversation) VALUES (:turn, :id) ON CONFLICT (turn) DO NOTHING
 """
-IS_SUPERSEDED = "SELECT 1 FROM superseded WHERE turn = :turn"
+SUPERSEDED_IN = "SELECT conversation FROM superseded WHERE turn = :turn"
 CONVERSATION = """
     INSERT INTO conversations (
         id, user, title, created_at, updated_at, digest, revision, turn, answers, summary,
@@ -167,9 +167,10 @@ class SpoolFile(EmbeddedStore):
         """All of them, ascending by number."""
         return await self.turns.selected(TURNS, {"id": conversation_id})
 
-    async def is_superseded(self, turn_id: str) -> bool:
-        """Whether it was in a conversation before that came here, and was replaced there."""
-        return await self._database.row(IS_SUPERSEDED, {"turn": turn_id}) is not None
+    async def superseded_in(self, turn_id: str) -> str | None:
+        """The conversation that it was in before that came here, and was replaced in."""
+        found = await self._database.row(SUPERSEDED_IN, {"turn": turn_id})
+        return None if found is None else str(found["conversation"])
 
     async def spooled_turns(self) -> int:
         """How many turns wait for the permanent store."""

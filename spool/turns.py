@@ -94,7 +94,7 @@ class SpooledTurns:
     async def _require_unknown(self, turn_id: str) -> None:
         """Raises ``Unavailable`` where it was in a conversation that lodges here, and is not any
         more: what its sender was told only the permanent store knows."""
-        if await self._lodgings.file.is_superseded(turn_id):
+        if await self._lodgings.file.superseded_in(turn_id) in self._lodgings.lodged:
             raise Unavailable("This message was accepted before, and has been replaced since.")
 
     async def last(self, conversation_id: str) -> Turn | None:

@@ -86,6 +86,32 @@ async def test_what_lodges_here_is_known_again_by_the_next_server_of_the_slot(
         assert await again.lodgings() == [first, second]
 
 
+async def test_what_was_replaced_before_is_known_as_long_as_its_conversation_lodges(
+    tmp_path: Path,
+) -> None:
+    """Also in a file of an older version, which had no place for it."""
+    async with connected(SpoolFile(tmp_path)) as file:
+        assert isinstance(file, SpoolFile)
+        path = file.path
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE superseded")
+        database.commit()
+    async with connected(SpoolFile(tmp_path)) as file:
+        assert isinstance(file, SpoolFile)
+        lodge = {"summary": None, "made": False, "lease_ms": LEASE}
+        await file.lodge(about(1), [closed_turn(1)], superseded=["gone", "gone too"], **lodge)
+        other = closed_turn(1, "c2", id="other", question=a_turn("c2").question)
+        await file.lodge(about(1, id="c2"), [other], superseded=["gone there"], **lodge)
+    async with connected(SpoolFile(tmp_path)) as again:
+        assert isinstance(again, SpoolFile)
+        assert await again.superseded_in("gone too") == "c1"
+        assert await again.superseded_in("turn-1") is None
+        await again.let_go("c1")
+        assert await again.superseded_in("gone too") is None
+        assert await again.superseded_in("gone there") == "c2"
+        assert rows_of(again, "c1") == 0
+
+
 async def test_what_waits_for_the_permanent_store_is_what_it_does_not_have(
     file: SpoolFile,
 ) -> None:

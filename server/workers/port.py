@@ -8,10 +8,18 @@ no connections.
 
 from __future__ import annotations
 
+import errno
 import socket
 from contextlib import ExitStack
 
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
+
+
+WHAT_TO_DO = {
+    errno.EADDRINUSE: " Stop what runs there, or set PORT to another one.",
+    errno.EADDRNOTAVAIL: " Set HOST to an address of this machine.",
+    errno.EACCES: " Set PORT to one from 1024 on.",
+}
 
 
 class CannotListen(Exception):
@@ -20,7 +28,7 @@ class CannotListen(Exception):
     @classmethod
     def at(cls, host: str, port: int, error: OSError) -> CannotListen:
         reason = (error.strerror or str(error)).rpartition(": ")[2].lower()
-        return cls(f"HOST {host}, PORT {port}: {reason}.")
+        return cls(f"HOST {host}, PORT {port}: {reason}.{WHAT_TO_DO.get(error.errno or 0, '')}")
 
 
 class Port:

@@ -69,7 +69,10 @@ def test_a_port_with_another_server_is_taken_also_where_that_would_share_it(
         opened.enter_context(listening(number, *options))
         with pytest.raises(CannotListen) as error:
             held(number)
-        assert str(error.value) == f"HOST {HOST}, PORT {number}: address already in use."
+        assert str(error.value) == (
+            f"HOST {HOST}, PORT {number}: address already in use. "
+            "Stop what runs there, or set PORT to another one."
+        )
 
 
 def test_a_held_port_is_taken_for_others_also_while_no_worker_listens(opened: ExitStack) -> None:

@@ -10,78 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 
-from memory.records import ENDED, Conversation, Turn, current
+from memory.records import Conversation, Turn
 from redislink.link import Link, RedisAway, ScriptFailed
 from redislink.session import Session
+from spool.card import Card, ascending, progress
+from spool.held_cards import MAX_BYTES, MAX_TURNS, HeldCards
 from spool.keys import CARD_MS, card_key
 from spool.scripts import NOTE, REWRITE
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 32 * 1024 * 1024
-MAX_TURNS = 26
-"""Of a conversation in this process: those of the last 50 messages, and one."""
 MAX_GONE = 10_000
 NOTED_TOGETHER = 100
 MAX_SUPERSEDED = 100
 """Turns of a conversation that are remembered though they do not stand in it any more."""
-ANSWERED_SECONDS = 3_600
-"""Nothing is answered for so long: it has ended on another server, and was not noted here."""
-
-_CARD_OVERHEAD = 1_500
-_TURN_OVERHEAD = 1_500
-_ID_OVERHEAD = 200
-
-
-class Card(msgspec.Struct, frozen=True):
-    conversation: Conversation
-    turns: list[Turn]
-    """Ascending: the open ones, the last closed one, and what else this process has seen of it."""
-    last: int = 0
-    """The number of the last closed turn; 0 where nothing is known of one."""
-    shared: bool = False
-    """Whether Redis has it, and all that is known here, so that all servers have had a part in
-    it."""
-    waited: frozenset[str] = frozenset()
-    """Of the latest turns, those that were accepted to wait."""
-    superseded: frozenset[str] = frozenset()
-    """Turns that do not stand in it any more; the latest ones."""
-    made: bool = False
-    """Whether the permanent store does not know the conversation yet."""
-
-    @property
-    def open(self) -> list[Turn]:
-        return open_of(self.turns)
-
-
-class _Held:
-    __slots__ = ("about", "noted_at", "size", "superseded", "turns")
-
-    def __init__(self) -> None:
-        self.about: Conversation | None = None
-        self.turns: dict[str, Turn] = {}
-        self.superseded: dict[int, str] = {}
-        """Ids by number."""
-        self.noted_at = 0.0
-        self.size = 0
-
-    @property
-    def is_answered(self) -> bool:
-        return any(turn.open for turn in self.turns.values())
-
-    @property
-    def weighed(self) -> int:
-        ids = _ID_OVERHEAD * len(self.superseded)
-        return _CARD_OVERHEAD + sum(map(_size, self.turns.values())) + ids
 
 
 class Cards:
@@ -89,14 +38,7 @@ class Cards:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.session: Session | None = None
-        self._max_bytes = max_bytes
-        self._held: OrderedDict[str, _Held] = OrderedDict()
-        """The one noted longest ago first."""
-        self._quiet: OrderedDict[str, None] = OrderedDict()
-        """Those of them in which nothing is open; in the same order."""
-        self._bytes = 0
-        self._conversations: dict[str, str] = {}
-        """Of each open turn that was noted here."""
+        self._held = HeldCards(max_bytes)
         # What Redis, which was away, is to be told yet.
         self._gone: set[str] = set()
         self._rewritten: dict[str, dict[int, str]] = {}
@@ -108,11 +50,11 @@ class Cards:
     @property
     def bytes(self) -> int:
         """What this process keeps, about."""
-        return self._bytes
+        return self._held.bytes
 
     def conversation_of(self, turn_id: str) -> str | None:
         """Of a turn that is open, as far as this process knows."""
-        return self._conversations.get(turn_id)
+        return self._held.conversation_of(turn_id)
 
     def note(
         self, conversation: Conversation | None = None, *turns: Turn, made: bool = False
@@ -120,66 +62,15 @@ class Cards:
         """``conversation`` None: nothing new of it. ``made``: the permanent store does not know it
         yet, until it ``is_kept``."""
         for turn in turns or (None,):
-            if _id_of(conversation, turn) in self._deleted:
+            conversation_id = _id_of(conversation, turn)
+            if conversation_id in self._deleted:
                 return
-            self._note_here(conversation, turn)
+            self._held.note(conversation_id, conversation, turn)
             self._note_in_redis(conversation, turn, made=made)
 
-    def _note_here(self, conversation: Conversation | None, turn: Turn | None) -> None:
-        conversation_id = _id_of(conversation, turn)
-        held = self._held.pop(conversation_id, None) or _Held()
-        self._held[conversation_id] = held
-        self._bytes -= held.size
-        if conversation is not None:
-            held.about = conversation
-        if turn is not None:
-            held.turns[turn.id] = turn
-            if turn.open:
-                self._conversations[turn.id] = conversation_id
-            else:
-                self._conversations.pop(turn.id, None)
-            while len(held.turns) > MAX_TURNS:
-                earliest = min(held.turns.values(), key=lambda each: (each.open, each.n))
-                self._let_go(held, earliest)
-        held.noted_at = time.monotonic()
-        held.size = held.weighed
-        self._bytes += held.size
-        self._quiet.pop(conversation_id, None)
-        if not held.is_answered:
-            self._quiet[conversation_id] = None
-        while self._bytes > self._max_bytes and len(self._held) > 1:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """What is answered here is kept in mind the longest, and of that only what is open."""
-        conversation_id, held = next(iter(self._held.items()))
-        if self._quiet and time.monotonic() - held.noted_at < ANSWERED_SECONDS:
-            self._drop(next(iter(self._quiet)))
-            return
-        closed = [turn for turn in held.turns.values() if not turn.open]
-        if not closed or not held.is_answered:
-            self._drop(conversation_id)
-            return
-        for turn in closed:
-            del held.turns[turn.id]
-        self._bytes -= held.size
-        held.size = held.weighed
-        self._bytes += held.size
-        self._held.move_to_end(conversation_id)
-
-    def _let_go(self, held: _Held, turn: Turn) -> None:
-        del held.turns[turn.id]
-        self._conversations.pop(turn.id, None)
-
     def _drop(self, conversation_id: str) -> None:
-        held = self._held.pop(conversation_id, None)
-        if held is None:
-            return
-        self._quiet.pop(conversation_id, None)
+        self._held.drop(conversation_id)
         self._unnoted.pop(conversation_id, None)
-        self._bytes -= held.size
-        for turn_id in held.turns:
-            self._conversations.pop(turn_id, None)
 
     def _note_in_redis(
         self, conversation: Conversation | None, turn: Turn | None, *, made: bool
@@ -206,7 +97,11 @@ class Cards:
         if turn is None or turn.conversation_id in self._deleted:
             return
         if turn.conversation_id in self._unnoted or len(self._unnoted) < MAX_GONE:
-            self._unnoted.setdefault(turn.conversation_id, set()).add(turn.id)
+            unnoted = self._unnoted.setdefault(turn.conversation_id, set())
+            unnoted.add(turn.id)
+            if len(unnoted) > MAX_TURNS:  # what is held no more can't be noted any more
+                held = self._held.get(turn.conversation_id)
+                unnoted &= set() if held is None else held.turns.keys()
         if self.session is not None:
             self.session.repair_soon()
 
@@ -220,7 +115,7 @@ class Cards:
         superseded = frozenset(held.superseded.values())
         last = max((turn.n for turn in mine if not turn.open), default=0)
         if shared is None:
-            return Card(held.about, _ascending(mine), last, superseded=superseded)
+            return Card(held.about, ascending(mine), last, superseded=superseded)
         # What this process has just written may not be in Redis yet; what another server has, is
         # only there.
         turns = {turn.id: turn for turn in shared.turns}
@@ -236,7 +131,7 @@ class Cards:
         about = max(shared.conversation, held.about, key=lambda each: each.updated_at)
         return Card(
             about,
-            _ascending(turns.values()),
+            ascending(turns.values()),
             max(last, shared.last),
             shared=is_whole,
             made=shared.made,
@@ -271,7 +166,7 @@ class Cards:
             return None
         return Card(
             about,
-            _ascending(turns),
+            ascending(turns),
             last,
             shared=True,
             made=made,
@@ -304,12 +199,7 @@ class Cards:
         self._drop(conversation_id)
         if conversation_id in self._deleted:
             return
-        held = self._held[conversation_id] = _Held()
-        held.superseded = ids
-        held.noted_at = time.monotonic()
-        held.size = held.weighed
-        self._bytes += held.size
-        self._quiet[conversation_id] = None
+        self._held.begin_anew(conversation_id, ids)
         if self.session is None:
             return
         try:
@@ -366,7 +256,7 @@ class Cards:
         held = self._held.get(conversation_id)
         turns = [] if held is None else [held.turns[each] for each in turn_ids & held.turns.keys()]
         try:
-            for turn in _ascending(turns):
+            for turn in ascending(turns):
                 await link.run(NOTE, (card_key(conversation_id),), *_noting(None, turn))
         except ScriptFailed:
             return  # there is junk under its key
@@ -407,30 +297,6 @@ def _rewriting(ids: Mapping[int, str]) -> list[str | int]:
     return [CARD_MS, MAX_SUPERSEDED, *(each for item in ids.items() for each in item)]
 
 
-def _ascending(turns: Iterable[Turn]) -> list[Turn]:
-    return sorted(turns, key=lambda turn: turn.n)
-
-
-def open_of(turns: Collection[Turn]) -> list[Turn]:
-    """Those that are open indeed: turns run in order, so what stands before one that has run is
-    closed, whatever was last noted of it. The note of its end may have been lost with Redis. And an
-    edit on another server may have superseded some."""
-    ran = max((turn.n for turn in turns if turn.attempt), default=0)
-    return [turn for turn in current(turns) if turn.open and turn.n >= ran]
-
-
-def progress(turn: Turn) -> tuple[bool, bool, int]:
-    """How far it has come; comparable."""
-    return not turn.open, turn.status in ENDED, turn.attempt
-
-
 def _bare(turn: Turn) -> Turn:
     """Without its texts: memory has these. Nobody goes on with it, and needs its tools."""
     return replace(turn, question=replace(turn.question, content=""), answer=None, tools=[])
-
-
-def _size(turn: Turn) -> int:
-    # A text with an emoji takes four bytes a character.
-    answer = 0 if turn.answer is None else sys.getsizeof(turn.answer.content)
-    tools = sum(_TURN_OVERHEAD + sys.getsizeof(use.output or "") for use in turn.tools)
-    return _TURN_OVERHEAD + sys.getsizeof(turn.question.content) + answer + tools

@@ -26,7 +26,7 @@ from memory.records import (
     current,
     request_digest,
 )
-from spool.cards import Card, open_of, progress
+from spool.card import Card, open_of, progress
 
 WHOLE_TURNS = 25
 """As many as memory keeps of a conversation by default."""

@@ -20,7 +20,7 @@ from memory.records import (
     TurnStatus,
     derived_id,
 )
-from spool.cards import Card
+from spool.card import Card
 from spool.file import Lodging
 from spool.lodgings import Elsewhere, Lodgings
 from stores.contract import Rest

@@ -12,8 +12,9 @@ import redis
 
 from mongo.store import MongoStore
 from redislink.session import Session
-from spool.cards import MAX_BYTES, Cards
+from spool.cards import Cards
 from spool.file import SpoolFile
+from spool.held_cards import MAX_BYTES
 from spool.leases import SpoolLeases
 from tests.spool.knowing import immortal_keys, session_for
 from tests.stores.conftest import connected

@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from memory.records import Conversation, Position, Transcript, Turn, messages_of
 from redislink.session import Repairs, Session
-from spool.cards import Card
+from spool.card import Card
 from tests.stores.samples import USER, a_turn, an_answer
 
 

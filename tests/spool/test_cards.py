@@ -13,7 +13,9 @@ import redis
 from msgspec.structs import replace
 
 from memory.records import Conversation, Turn
-from spool.cards import MAX_TURNS, Card, Cards
+from spool.card import Card
+from spool.cards import Cards
+from spool.held_cards import MAX_TURNS
 from spool.keys import card_key
 from tests.spool.conftest import MakeCards
 from tests.spool.knowing import about, bare, closed_turn, open_turn

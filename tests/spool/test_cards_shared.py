@@ -7,7 +7,8 @@ import asyncio
 import redis
 from msgspec.structs import replace
 
-from spool.cards import MAX_SUPERSEDED, Card, Cards, open_of
+from spool.card import Card, open_of
+from spool.cards import MAX_SUPERSEDED, Cards
 from spool.keys import card_key
 from tests.spool.conftest import MakeCards
 from tests.spool.knowing import about, bare, closed_turn, open_turn

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from memory.errors import Unavailable
 from memory.records import Feedback, Position, Transcript, Turn, question_of
-from spool.cards import Card
+from spool.card import Card
 from spool.restoring import WHOLE_TURNS, restored
 from tests.spool.knowing import about, bare, card, closed_turn, open_turn, remembered
 

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from memory.errors import Unavailable
 from memory.records import Position, Transcript
-from spool.cards import Card, Cards
+from spool.card import Card
+from spool.cards import Cards
 from spool.file import SpoolFile
 from spool.restoring import restored
 from tests.spool.journeys import STEPS, Journey, PermanentFile, Step

@@ -280,7 +280,7 @@ class EmbeddedTurns:
 
         return await self._database.write(work)
 
-    async def close(self, turn: Turn) -> bool:
+    async def close(self, turn: Turn, *, soon: bool = False) -> bool:
         async def work(transaction: Transaction) -> bool:
             await follow(transaction, turn)
             await transaction.change(sql.CLOSE, {"id": turn.id})

@@ -1,4 +1,4 @@
-"""Turns that are closed, by the group: nobody who talks waits for that.
+"""Turns that are closed, by the group: hardly anybody waits for that.
 
 Each goes through three steps in their order: its conversation's counters follow it, ``open`` goes,
 and it is looked whether others of its conversation are open. A step is one operation for all of the
@@ -46,9 +46,9 @@ class Closing:
             apart=APART_SECONDS,
         )
 
-    async def close(self, turn: Turn) -> bool:
+    async def close(self, turn: Turn, *, soon: bool) -> bool:
         """See ``TurnStore``."""
-        return await self._group.submit(turn)
+        return await self._group.submit(turn, soon=soon)
 
     async def finish(self) -> None:
         """Waits for what is under way."""
@@ -61,7 +61,8 @@ class Closing:
         for turn in followed:
             self._resting.closed(turn)
         others = await self._open_beside(followed)
-        return [outcomes.get(turn.id) or turn.conversation_id in others for turn in turns]
+        has_more = [turn.conversation_id in others for turn in turns]
+        return [outcomes.get(turn.id, more) for turn, more in zip(turns, has_more, strict=True)]
 
     async def _follow(self, turns: list[Turn]) -> dict[str, Exception]:
         """Why it could not be had of some turns, by their ids."""

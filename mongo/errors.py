@@ -7,10 +7,12 @@ is left is a mistake of ours and stays visible as a plain ``RememberingError``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from pymongo.errors import (
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     InvalidOperation,
@@ -61,9 +63,20 @@ def wrapped(error: PyMongoError | TimeoutError) -> RememberingError:
         return Unavailable("MongoDB can't be reached.")
     if isinstance(error, WriteConcernError) or error.has_error_label("RetryableWriteError"):
         return Unavailable("MongoDB could not have the write acknowledged by a majority.")
+    if isinstance(error, BulkWriteError):
+        return _of_bulk(error)
     if isinstance(error, OperationFailure):
         return refusal(error.code)
     return RememberingError(f"MongoDB's driver failed ({type(error).__name__}).")
+
+
+def _of_bulk(error: BulkWriteError) -> RememberingError:
+    """Its own code says nothing."""
+    details: Mapping[str, Any] = error.details or {}
+    if details.get("writeConcernErrors"):
+        return Unavailable("MongoDB could not have the write acknowledged by a majority.")
+    refused = details.get("writeErrors") or [{}]
+    return refusal(refused[0].get("code"))
 
 
 def refusal(code: int | None) -> RememberingError:

@@ -318,8 +318,8 @@ class MongoTurns(TurnReads):
             )
         return None if changed is None else turn_record(changed)
 
-    async def close(self, turn: Turn) -> bool:
-        return await self._closing.close(turn)
+    async def close(self, turn: Turn, *, soon: bool = False) -> bool:
+        return await self._closing.close(turn, soon=soon)
 
     async def finish_groups(self) -> None:
         """Waits for the groups under way; the store is about to close."""

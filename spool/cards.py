@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 MAX_GONE = 10_000
 NOTED_TOGETHER = 100
+MOST_PASSES = 10
 MAX_SUPERSEDED = 100
 """Turns of a conversation that are remembered though they do not stand in it any more."""
 
@@ -38,7 +39,7 @@ class Cards:
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.session: Session | None = None
-        self._held = HeldCards(max_bytes)
+        self._held = HeldCards(max_bytes, dropped=self._is_dropped)
         # What Redis, which was away, is to be told yet.
         self._gone: set[str] = set()
         self._rewritten: dict[str, dict[int, str]] = {}
@@ -68,9 +69,12 @@ class Cards:
             self._held.note(conversation_id, conversation, turn)
             self._note_in_redis(conversation, turn, made=made)
 
-    def _drop(self, conversation_id: str) -> None:
-        self._held.drop(conversation_id)
-        self._unnoted.pop(conversation_id, None)
+    def note_here(self, turn: Turn) -> None:
+        """A turn has ended in the permanent store. For this process alone: the others are told in
+        a moment, when it is closed. But that store may be gone before, and who puts the
+        conversation together here would take the turn for one that still runs."""
+        if turn.conversation_id not in self._deleted:
+            self._held.note(turn.conversation_id, None, turn)
 
     def _note_in_redis(
         self, conversation: Conversation | None, turn: Turn | None, *, made: bool
@@ -101,9 +105,13 @@ class Cards:
             unnoted.add(turn.id)
             if len(unnoted) > MAX_TURNS:  # what is held no more can't be noted any more
                 held = self._held.get(turn.conversation_id)
-                unnoted &= set() if held is None else held.turns.keys()
+                unnoted.intersection_update(() if held is None else held.turns)
         if self.session is not None:
             self.session.repair_soon()
+
+    def _is_dropped(self, conversation_id: str) -> None:
+        """Nothing is held of it that could be noted yet."""
+        self._unnoted.pop(conversation_id, None)
 
     async def read(self, conversation_id: str) -> Card | None:
         """None where nothing is known of it, here or in Redis."""
@@ -188,7 +196,7 @@ class Cards:
         self._deleted[conversation_id] = None
         while len(self._deleted) > MAX_GONE:
             self._deleted.popitem(last=False)
-        self._drop(conversation_id)
+        self._held.drop(conversation_id)
 
     async def rewritten(self, conversation_id: str, superseded: Iterable[Turn]) -> None:
         """Leave nothing of it but who had to wait, and what does not stand in it any more: should
@@ -196,7 +204,7 @@ class Cards:
         ids = {turn.n: turn.id for turn in superseded}
         known = self._held.get(conversation_id)
         ids = _latest(ids if known is None else {**known.superseded, **ids})
-        self._drop(conversation_id)
+        self._held.drop(conversation_id)
         if conversation_id in self._deleted:
             return
         self._held.begin_anew(conversation_id, ids)
@@ -204,6 +212,7 @@ class Cards:
             return
         try:
             await self.session.run(REWRITE, (card_key(conversation_id),), *_rewriting(ids))
+            self._rewritten.pop(conversation_id, None)
         except RedisAway:
             if len(self._rewritten) < MAX_GONE:
                 self._rewritten[conversation_id] = ids
@@ -211,7 +220,7 @@ class Cards:
 
     async def forget(self, conversation_id: str) -> None:
         """Leave nothing of it: it is deleted."""
-        self._drop(conversation_id)
+        self._held.drop(conversation_id)
         self._rewritten.pop(conversation_id, None)
         if self.session is None:
             return
@@ -241,10 +250,13 @@ class Cards:
             await link.run(REWRITE, (card_key(conversation_id),), *_rewriting(ids))
             if self._rewritten.get(conversation_id) is ids:
                 del self._rewritten[conversation_id]
-        unnoted = list(self._unnoted)
-        for first in range(0, len(unnoted), NOTED_TOGETHER):
-            some = unnoted[first : first + NOTED_TOGETHER]
-            await asyncio.gather(*(self._note_again(link, each) for each in some))
+        for _ in range(MOST_PASSES):  # meanwhile there are more
+            unnoted = list(self._unnoted)
+            for first in range(0, len(unnoted), NOTED_TOGETHER):
+                some = unnoted[first : first + NOTED_TOGETHER]
+                await asyncio.gather(*(self._note_again(link, each) for each in some))
+            if not self._unnoted:
+                break
         for conversation_id in list(self._gone):
             await link.command("DEL", card_key(conversation_id))
             self._gone.discard(conversation_id)

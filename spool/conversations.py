@@ -57,8 +57,9 @@ class SpooledConversations:
                 if known.conversation.user_id != user_id:
                     raise Taken
                 return await self._lodgings.lodge(conversation_id, None)
+            lodging = await self._make(fresh)
             is_new = True
-            return await self._make(fresh)
+            return lodging
 
         async def here(_: Lodging) -> tuple[Conversation, bool]:
             conversation, _created = await self._here.create(

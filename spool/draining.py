@@ -17,8 +17,10 @@ Races, and what closes them:
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -108,16 +110,19 @@ class Drain:
             brought.append((turn, kept))
         is_mended = await self._permanent.turns.recount(conversation.id)
         stored: list[tuple[Turn, Message]] = []
+        closing: list[Turn] = []
         for turn, kept in brought:
             if is_mended and kept.status in ENDED:
                 kept = await self._permanent.turns.get(conversation.id, kept.id) or kept
             # By now its count is right: a conversation's counters only ever rise.
             if kept.status in ENDED and not turn.open:
-                await self._permanent.turns.close(kept)
+                closing.append(kept)
                 kept = replace(kept, open=False)
             # Counted from the last: it may have another id and number there.
             new = len(lodging.new_of(turn))
             stored += [(kept, each) for each in messages_of(kept)[::-1][:new][::-1]]
+        close = partial(self._permanent.turns.close, soon=True)
+        await asyncio.gather(*map(close, closing))
         # A turn before these that has no end yet changes their counts when it ends: they are not to
         # be kept in mind.
         self._permanent.turns.forget_rest(conversation.id)

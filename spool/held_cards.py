@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from memory.records import Conversation, Turn
 
@@ -44,7 +44,9 @@ class HeldCard:
 
 
 class HeldCards:
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, dropped: Callable[[str], None]) -> None:
+        """``dropped`` is called with each conversation of which nothing is held any more."""
+        self._dropped = dropped
         self._max_bytes = max_bytes
         self._held: OrderedDict[str, HeldCard] = OrderedDict()
         """The one noted longest ago first."""
@@ -132,6 +134,7 @@ class HeldCards:
         self.bytes -= held.size
         for turn_id in held.turns:
             self._conversations.pop(turn_id, None)
+        self._dropped(conversation_id)
 
 
 def _size(turn: Turn) -> int:

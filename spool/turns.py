@@ -389,7 +389,10 @@ class SpooledTurns:
     ) -> Turn | None:
         async def there() -> Turn | None:
             self._forget_in_doubt(turn.conversation_id)
-            return await self._there.finish(turn, status, answer, error, context)
+            ended = await self._there.finish(turn, status, answer, error, context)
+            if ended is not None:
+                self._cards.note_here(ended)
+            return ended
 
         async def here(lodging: Lodging) -> Turn | None:
             ended = await self._here.finish(turn, status, answer, error, context)
@@ -411,13 +414,13 @@ class SpooledTurns:
 
         return await self._lodgings.only_there(conversation_id, there)
 
-    async def close(self, turn: Turn) -> bool:
+    async def close(self, turn: Turn, *, soon: bool = False) -> bool:
         async def there() -> bool:
             # What ended in the spool may have got another number and count as it was drained.
             kept = await self._there.get(turn.conversation_id, turn.id) if turn.spooled else turn
             if kept is None or kept.status not in ENDED:
                 return True  # deleted, or another server's attempt
-            has_more = await self._there.close(kept)
+            has_more = await self._there.close(kept, soon=soon)
             self._cards.note(None, replace(kept, open=False))
             return has_more
 

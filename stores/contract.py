@@ -321,12 +321,13 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def close(self, turn: Turn) -> bool:
+    async def close(self, turn: Turn, *, soon: bool = False) -> bool:
         """An ended turn is in memory and on the feed: its conversation's counters follow it (only
         ever upwards, and not if it is superseded), then ``open`` goes. Harmless when repeated.
 
         Whether another turn of the conversation is open, by a look after that; True as well where
-        that can't be seen."""
+        that can't be seen. ``soon``: somebody waits for it. Else it may wait for others, so that
+        all of them are closed in one."""
         ...
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from memory.errors import RememberingError, Unavailable
@@ -19,8 +20,8 @@ Outcome = TypeVar("Outcome")
 
 class GroupCommit(Generic[Item, Outcome]):
     """One write at a time; what arrives meanwhile is the next one. After one of several items the
-    next begins at least ``apart`` seconds later than it, and has the more; who comes alone need
-    not wait for others.
+    next begins at least ``apart`` seconds later than it, and has the more; unless one of its items
+    is wanted ``soon``. Where they come one by one nobody waits for others.
 
     ``write`` takes the items and gives as many outcomes in the same order; an exception among them
     is raised to that item's caller only, one that ``write`` raises to all of them. It must end by
@@ -42,10 +43,12 @@ class GroupCommit(Generic[Item, Outcome]):
         self._patience = patience
         self._apart = apart
         self._next_at = 0.0
+        """When the next one may begin, by ``time.monotonic()``."""
+        self._is_urgent = asyncio.Event()
         self._waiting: deque[tuple[Item, asyncio.Future[Outcome]]] = deque()
         self._writer: asyncio.Task[None] | None = None
 
-    async def submit(self, item: Item) -> Outcome:
+    async def submit(self, item: Item, *, soon: bool = False) -> Outcome:
         """Write ``item`` together with whatever else waits; its outcome.
 
         Raises what ``write`` gave for it, or ``Unavailable`` when too much is waiting or nothing
@@ -56,6 +59,8 @@ class GroupCommit(Generic[Item, Outcome]):
             raise Unavailable("Too many writes are waiting for the store.")
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, outcome))
+        if soon:
+            self._is_urgent.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all(), name="group-commit")
         try:
@@ -72,7 +77,10 @@ class GroupCommit(Generic[Item, Outcome]):
     async def _write_all(self) -> None:
         while self._waiting:
             if (left := self._next_at - time.monotonic()) > 0:
-                await asyncio.sleep(left)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._is_urgent.wait()
+            self._is_urgent.clear()
             group = self._next_group()
             self._next_at = time.monotonic() + (self._apart if len(group) > 1 else 0.0)
             if not group:

@@ -177,10 +177,14 @@ class Answering:
     async def _over(self, run: Run, ended: Turn | None) -> None:
         if untold := run.untold(ended):
             self._untold(run.turn, untold)
+        if self._ready:
+            self.tasks.start(self._fill(), "fill")  # its place is free now
         if ended is not None:
             self.counts.ended(ended)
             self._ended(ended)
             await self.conclude(ended, ran_here=True)
+        elif not self.draining:
+            await self.advance(run.turn.conversation_id)  # who looked left it to this run
 
     async def conclude(self, turn: Turn, *, ran_here: bool = False) -> None:
         """An ended turn: see ``Concluding``. Then the conversation's next one begins.
@@ -188,7 +192,8 @@ class Answering:
         Raises ``Unavailable`` when the store is away; the sweep concludes it later.
         """
         self._waiting.remove(turn.id)
-        has_more = await self._concluding.conclude(turn, ran_here=ran_here)
+        soon = not ran_here or bool(self._waiting.of(turn.conversation_id))
+        has_more = await self._concluding.conclude(turn, ran_here=ran_here, soon=soon)
         # What runs here already is the next one, and looks for more at its own end.
         if has_more and not self.runs.of(turn.conversation_id):
             await self.advance(turn.conversation_id)

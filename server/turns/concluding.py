@@ -52,12 +52,13 @@ class Concluding:
         self._at_it = KeyedLocks()
         """Held by conversation while one of its turns is concluded."""
 
-    async def conclude(self, turn: Turn, *, ran_here: bool) -> bool:
+    async def conclude(self, turn: Turn, *, ran_here: bool, soon: bool) -> bool:
         """Returns whether another turn of the conversation is open, once this one is closed; what
         is placed later sees to itself.
 
         Whoever hears the end and sends at once finds the conversation at rest where the turn
-        ``ran_here``; where not, the message waits until it is closed.
+        ``ran_here``; where not, the message waits until it is closed. That is done ``soon`` where
+        somebody is known to wait.
 
         Raises ``Unavailable`` when the store is away; the sweep concludes it later.
         """
@@ -73,7 +74,7 @@ class Concluding:
                 if ran_here:
                     self._turns.comes_to_rest(turn)
             try:
-                has_more = await self._turns.close(turn)
+                has_more = await self._turns.close(turn, soon=soon)
             except Unavailable:
                 log.warning(
                     "An ended turn can't be closed yet.",

@@ -223,6 +223,22 @@ async def test_a_waiting_turn_is_answered_though_the_store_failed_when_it_was_it
         await server.answering.drain(1)
 
 
+async def test_what_waits_behind_a_run_that_is_lost_is_begun_at_its_end(
+    store: EmbeddedStore,
+) -> None:
+    """Another server has ended that turn, and closed it: no look but this run's is left."""
+    server = Server(store)
+    first = await server.send("first")
+    second = await server.send("second", first.conversation_id)
+    await wait_until(lambda: server.agent.asked == ["first"], "the model is asked")
+    ended = await store.turns.finish(first, "stopped", None)
+    assert ended is not None
+    assert await store.turns.close(ended) is True
+    server.agent.gate.set()
+    server.answering.lost([first.id])
+    await server.answered(second)
+
+
 @pytest.mark.parametrize("in_time", [True, False])
 async def test_a_message_that_is_being_accepted_as_the_server_drains_is_answered_or_left_whole(
     store: EmbeddedStore, in_time: bool

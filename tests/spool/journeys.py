@@ -44,6 +44,7 @@ class Journey:
         self.id = new_id()
         self.is_cut = False
         """It was edited, and no turn was closed since: nobody can tell the numbers before."""
+        self._is_edited = False
         self._conversations = SpooledConversations(lodgings)
         self._turns = SpooledTurns(lodgings)
 
@@ -51,6 +52,13 @@ class Journey:
         await self._conversations.create(self.id, USER, "", digest=None, at=1_000)
         for name, which in steps:
             await getattr(self, name)(which)
+
+    async def is_tangled(self) -> bool:
+        """It was edited, and one that is open stands before the last that was closed: whoever
+        counts the numbers back from that one comes to the number of the open one."""
+        opened, last = await self._open(), await self.permanent.turns.last(self.id)
+        is_past = last is not None and not last.open and any(each.n < last.n for each in opened)
+        return self._is_edited and is_past
 
     async def send(self, _: int) -> None:
         opened = await self._open()
@@ -68,6 +76,7 @@ class Journey:
         await self._turns.supersede(turn)
         await self._conversations.touch(turn)
         self.is_cut = place > 1
+        self._is_edited = self._is_edited or place > 1
 
     async def stop(self, which: int) -> None:
         """One that waits; it need not be the first."""

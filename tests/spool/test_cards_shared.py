@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from spool.card import Card, open_of
 from spool.cards import MAX_SUPERSEDED, Cards
+from spool.held_cards import MAX_TURNS
 from spool.keys import card_key
 from tests.spool.conftest import MakeCards
 from tests.spool.knowing import about, bare, closed_turn, open_turn
+from tests.support.client import new_id
 from tests.support.redis_server import RedisServer
 from tests.support.redis_way import RedisWay
 from tests.support.wait import wait_until
@@ -184,6 +186,26 @@ async def test_a_card_that_redis_has_lost_is_not_begun_by_what_one_server_could_
         await wait_until(lambda: us.session and us.session.connected, "Redis is used again")
         assert await them.read("c1") is None
         assert not us.wanting
+
+
+async def test_what_waits_to_be_noted_is_bounded_and_goes_with_what_is_held(
+    make_cards: MakeCards, redis_server: RedisServer
+) -> None:
+    async with RedisWay(redis_server.port) as way:
+        us = await make_cards(way, max_bytes=200_000)
+        us.note(about(1), closed_turn(1))
+        way.cut()
+        us.note(about(2), closed_turn(2))
+        await wait_until(lambda: us.session and not us.session.connected, "it is noticed")
+        for n in range(3, 200):
+            us.note(about(n), closed_turn(n))
+        assert len(us._unnoted["c1"]) <= MAX_TURNS + 1
+        for number in range(200):
+            other = replace(about(1), id=f"other-{number}")
+            us.note(other, replace(closed_turn(1), id=new_id(), conversation_id=other.id))
+        assert us.wanting
+        assert len(us._unnoted) < 150
+        assert us.bytes <= 200_000
 
 
 async def test_a_lost_end_leaves_nothing_open_where_a_later_turn_has_run(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -67,10 +67,15 @@ class World:
 
         async def theirs() -> Card | None:
             found = await self.theirs.read(conversation_id)
-            is_there = found is not None and (found.open, found.last) == (mine.open, mine.last)
+            # An end that is not closed yet is known to its own server alone.
+            is_there = found is not None and _outline(found) == _outline(mine)
             return found if is_there else None
 
         return [mine, await wait_until(theirs, "what was noted is in Redis")]
+
+
+def _outline(card: Card) -> tuple[list[str], int]:
+    return [turn.id for turn in card.open], card.last
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +88,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@example(
+    steps=[("send", 0), ("send", 0), ("send", 0), ("answer", 0), ("edit", 2), ("stop", 1)],
+    memory_keeps=8,
 )
 @given(steps=STEPS, memory_keeps=st.sampled_from([8, 50]))
 def test_what_is_put_together_goes_on_as_the_permanent_store_would(
@@ -99,7 +108,7 @@ async def _goes_on(world: World, steps: list[Step], memory_keeps: int) -> None:
         try:
             conversation, turns = restored(card, transcript, None, may_lack=False)
         except Unavailable:
-            assert journey.is_cut
+            assert journey.is_cut or await journey.is_tangled()
             continue
         await world.file.lodge(
             conversation, turns, summary=transcript.summary, made=False, lease_ms=LEASE

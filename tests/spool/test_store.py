@@ -227,6 +227,28 @@ async def test_a_turn_is_closed_as_it_was_drained_and_not_as_it_ended_in_the_spo
         assert await there.turns.open_turns(conversation_id) == []
 
 
+async def test_a_turn_whose_end_was_told_does_not_run_again_where_mongodb_goes_before_it_is_closed(
+    mongod: Mongod, tmp_path: Path
+) -> None:
+    store = spooled_store(mongod, tmp_path, NO_REDIS)
+    conversation_id = new_id()
+    async with connected(store):
+        await store.conversations.create(conversation_id, USER, "", digest=None, at=1)
+        turn = await sent(store, conversation_id, status="running", owner="slot:boot")
+        ended = await finished(store, turn)
+        mongod.pause()
+        try:
+            await wait_until(lambda: _noticed(store), "it is noticed")
+            await sent(store, conversation_id)  # by whom the conversation is put together
+            first, second = await store.turns.open_turns(conversation_id)
+            assert (first.id, first.status, first.answer) == (turn.id, "completed", ended.answer)
+            assert second.status == "queued"
+            assert await store.turns.close(ended, soon=True) is True
+            assert await store.turns.open_turns(conversation_id) == [second]
+        finally:
+            mongod.resume()
+
+
 async def test_the_number_of_a_superseded_turn_is_not_given_again_in_the_spool(
     mongod: Mongod, tmp_path: Path
 ) -> None:

@@ -149,3 +149,13 @@ async def test_who_comes_alone_waits_for_nobody() -> None:
         for i in range(5):
             await group.submit(i)
     assert recorder.groups == [[0], [1], [2], [3], [4]]
+
+
+async def test_who_is_wanted_soon_takes_along_those_who_wait() -> None:
+    recorder = Recorder()
+    group = committing(recorder, apart=60)
+    await asyncio.gather(group.submit(1), group.submit(2))
+    third = await started(group.submit(3))
+    async with asyncio.timeout(5):
+        await asyncio.gather(*third, group.submit(4, soon=True))
+    assert recorder.groups == [[1, 2], [3, 4]]

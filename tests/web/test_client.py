@@ -320,6 +320,7 @@ async def test_the_list_is_paged_and_keeps_its_length_over_a_reconnect(
         async with Client(app.url, await tab.get("kept('mnemosio.token')")) as client:
             for number in range(35):
                 await client.ok("conversation:create", title=str(number))
+                await asyncio.sleep(0.002)  # of one millisecond any may come first
         await tab.until("list.items.length === 35")
         await tab.close()
         tab = await open_tab(way.url)

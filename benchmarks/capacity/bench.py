@@ -70,7 +70,7 @@ def _draw(found: Mapping[str, Found], path: Path) -> None:
         },
         NAMES[OURS],
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores for everything; 50 tokens a second "
-        "each, 99 % of them within 250 ms of the one before. See docs/benchmarks.md.",
+        "each, 99 % of them within 250 ms of the one before.",
     )
     path.write_text(picture, encoding="utf-8")
 

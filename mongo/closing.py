@@ -57,10 +57,12 @@ class Closing:
     async def _close(self, turns: list[Turn]) -> list[bool | Exception]:
         outcomes = await self._follow(turns)
         followed = [turn for turn in turns if turn.id not in outcomes]
-        await self._mark(followed)
-        for turn in followed:
-            self._resting.closed(turn)
-        others = await self._open_beside(followed)
+        others: set[str] = set()
+        if followed:
+            await self._mark(followed)
+            for turn in followed:
+                self._resting.closed(turn)
+            others = await self._open_beside(followed)
         has_more = [turn.conversation_id in others for turn in turns]
         return [outcomes.get(turn.id, more) for turn, more in zip(turns, has_more, strict=True)]
 
@@ -84,9 +86,8 @@ class Closing:
         closed: list[Any] = [
             UpdateOne({"_id": turn.id, **ended}, {"$set": {"open": False}}) for turn in turns
         ]
-        if closed:
-            async with self._connection.operation() as collections:
-                await collections.turns.bulk_write(closed, ordered=False)
+        async with self._connection.operation() as collections:
+            await collections.turns.bulk_write(closed, ordered=False)
 
     async def _open_beside(self, turns: list[Turn]) -> set[str]:
         """The conversations in which others are open; or may be, where that can't be seen."""

@@ -122,7 +122,7 @@ class Answering:
             lease_ms=lease_ms,
             most=max_running,
             over=self._over,
-            has_place=self._fill,
+            has_place=self._fill_soon,
         )
 
     @property
@@ -177,8 +177,6 @@ class Answering:
     async def _over(self, run: Run, ended: Turn | None) -> None:
         if untold := run.untold(ended):
             self._untold(run.turn, untold)
-        if self._ready:
-            self.tasks.start(self._fill(), "fill")  # its place is free now
         if ended is not None:
             self.counts.ended(ended)
             self._ended(ended)
@@ -237,6 +235,10 @@ class Answering:
         some = random.sample(sorted(waiting), min(MAX_LOOKS, len(waiting)))
         self._ready.update(dict.fromkeys(some))
         await self._fill()
+
+    def _fill_soon(self) -> None:
+        if self._ready and self.has_room:
+            self.tasks.start(self._fill(), "begin what is ready")
 
     async def _fill(self) -> None:
         """Begin what is ready, as far as there is room."""

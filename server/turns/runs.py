@@ -37,11 +37,11 @@ class Runs:
         lease_ms: int,
         most: int,
         over: Callable[[Run, Turn | None], Awaitable[None]],
-        has_place: Callable[[], Awaitable[None]],
+        has_place: Callable[[], None],
     ) -> None:
-        """``most`` at once; 0 is no limit. ``over`` is called with each run that is no longer one,
-        and its turn as it ended, if it ended here; then ``has_place``, also where ``over`` fails
-        because the store is away."""
+        """``most`` at once; 0 is no limit. With each run that is no longer one ``has_place`` is
+        called, however it ended; then ``over`` with it, and its turn as it ended, if it ended
+        here."""
         self._turns = turns
         self._feeds = feeds
         self._agent = agent
@@ -171,6 +171,7 @@ class Runs:
                     if self._by_id.get(run.turn.id) is run:
                         del self._by_id[run.turn.id]
                     run.ended.set()
+                    self._has_place()
                 span.note({"mnemosio.outcome": ended.status if ended is not None else "lost"})
                 if ended is not None and ended.error is not None:
                     span.failed(ended.error.code)
@@ -180,8 +181,6 @@ class Runs:
                 "A turn waits for the store; the sweep goes on with it.",
                 extra={"action": "turn_waits", "turn_id": run.turn.id},
             )
-        finally:
-            await self._has_place()
 
     def _verify_soon(self, run: Run) -> None:
         self._tasks.start(self._verify(run), f"doubt {run.turn.id}")

@@ -336,7 +336,7 @@ async def test_what_another_server_accepts_meanwhile_waits_and_is_answered(
         await there.answering.drain(1)
 
 
-async def test_an_edit_waits_until_it_is_closed(server: Server, hold: Hold) -> None:
+async def test_who_must_wait_for_it_is_told_when_it_is_closed(server: Server, hold: Hold) -> None:
     first, close = await ended_and_not_closed(server, hold)
     waiting = asyncio.create_task(server.answering.concluded(first.conversation_id))
     await asyncio.sleep(0.1)

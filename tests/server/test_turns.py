@@ -239,6 +239,25 @@ async def test_what_waits_behind_a_run_that_is_lost_is_begun_at_its_end(
     await server.answered(second)
 
 
+async def test_a_place_is_free_before_the_turn_that_had_it_is_closed(store: EmbeddedStore) -> None:
+    server = Server(store, max_running=1)
+    real, may_close = store.turns.close, asyncio.Event()
+
+    async def slow(*arguments: Any, **more: Any) -> bool:
+        await may_close.wait()
+        return await real(*arguments, **more)
+
+    store.turns.close = slow  # type: ignore[method-assign]
+    first = await server.send("first")
+    second = await server.send("second")
+    assert (first.status, second.status) == ("running", "queued")
+    server.agent.gate.set()
+    await wait_until(lambda: server.agent.asked == ["first", "second"], "the other is begun")
+    may_close.set()
+    await server.answered(first)
+    await server.answered(second)
+
+
 @pytest.mark.parametrize("in_time", [True, False])
 async def test_a_message_that_is_being_accepted_as_the_server_drains_is_answered_or_left_whole(
     store: EmbeddedStore, in_time: bool
